@@ -1,0 +1,1 @@
+//! Tests of `jejak-proofs` against implementations by others live in `tests/`.

@@ -1,0 +1,1 @@
+//! Entries, the registers, mandates, form rules and the ledger.

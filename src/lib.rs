@@ -1,0 +1,1 @@
+//! Jejak: a transparency log for election tallies.
