@@ -11,6 +11,8 @@ mod policy;
 mod policy_parser;
 mod signed_note;
 mod signer;
+#[cfg(test)]
+mod speccheck;
 
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointFault, UnverifiedCheckpoint};
 pub use cosignature::{COSIGNATURE_TIME_MAX, CosigningKey};
