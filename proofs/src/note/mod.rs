@@ -9,6 +9,7 @@ mod cosignature;
 mod key;
 mod policy;
 mod policy_parser;
+mod receipt;
 mod signed_note;
 mod signer;
 #[cfg(test)]
@@ -20,6 +21,8 @@ pub use key::{KeyError, KeyId, KeyIdError, KeyKind, SignatureError, VerifierKey,
 pub use key::{PUBLIC_KEY_LEN, SIGNATURE_LEN, valid_name};
 pub use policy::{Cosignature, LogLine, POLICY_GROUPS_MAX, POLICY_LEN_MAX, POLICY_LOGS_MAX};
 pub use policy::{POLICY_WITNESSES_MAX, Policy, PolicyError, PolicyErrorKind, WitnessLine};
+pub use receipt::{RECEIPT_EXTRA_LEN_MAX, RECEIPT_LEN_MAX, RECEIPT_PROOF_LEN_MAX};
+pub use receipt::{Receipt, ReceiptError};
 pub use signed_note::{LineError, NOTE_LEN_MAX, NOTE_SIGNATURES_MAX, NoteError, SignatureLine};
 pub use signed_note::{SignedNote, compose};
 pub use signer::{SEED_LEN, SigningKey};

@@ -6,6 +6,7 @@ mod key;
 mod policy;
 mod policy_quorum;
 mod private_key;
+mod receipt;
 mod signed_note;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
