@@ -1,1 +1,45 @@
 //! Entries, the registers, mandates, form rules and the ledger.
+//!
+//! An entry passes three steps, each with its type: [`Entry::parse`] (grammar), [`Entry::check`]
+//! (signatures: pure and parallel) and [`Ledger::apply`] (who may say what, in which order:
+//! sequential). The log uses them to admit, every monitor uses the very same to audit.
+
+mod authority;
+mod chains;
+mod entry;
+mod form;
+mod ids;
+mod json;
+mod keybook;
+mod ledger;
+mod mandate;
+mod manifest;
+mod refusal;
+mod register;
+mod snapshot;
+mod statement;
+
+pub use chains::{ChainHead, ChainOwner};
+pub use entry::{Body, CheckedEntry, Entry, SIGNATURES_MAX};
+pub use form::{
+    FORM_NUMBER_MAX, Flags, FormRule, Repair, Severity, UnitFacts, check_form, one_digit_repairs,
+};
+pub use ids::{ID_LEN_MAX, Id, KeyRef, Minute, ShapeError, UnitCode, Word};
+pub use json::{JsonError, from_canonical, to_canonical};
+pub use keybook::{Key, KeyBook};
+pub use ledger::{Ledger, Outcome};
+pub use mandate::{
+    DELEGATION_DEPTH_MAX, Freeze, FreezeReason, MANDATE_KEYS_MAX, Mandate, MandatedKey, Revocation,
+    RevocationReason, SCOPE_MAX,
+};
+pub use manifest::{
+    Election, FileRef, LIST_MAX, LogKey, Manifest, ManifestReason, ROOT_KEYS_MAX, ROOT_ROLE,
+    Registers, Role,
+};
+pub use refusal::{Field, Refusal};
+pub use register::{
+    Contest, ContestRegister, NAME_DIGITS_MAX, NAME_LEN_MAX, OPTIONS_MAX, REGISTER_LEN_MAX,
+    RegisterError, RegisterErrorKind, Slot, UNIT_HEADER, Unit, UnitRegister,
+};
+pub use snapshot::{Snapshot, SnapshotError};
+pub use statement::{Ballots, Children, Count, DOCS_MAX, Doc, Media, Reason, Sexes, Tally, Voters};

@@ -1,0 +1,165 @@
+//! Chains of tallies: which one is the head.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ids::{Id, UnitCode},
+    register::{Slot, UnitRegister},
+};
+use crate::merkle::Hash;
+
+/// The newest tally of a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChainHead {
+    /// Its index in the log.
+    pub index: u64,
+    /// Its leaf hash: what the next revision names as `prev`.
+    pub leaf: Hash,
+    /// Its place in the chain, from 0.
+    pub seq: u32,
+}
+
+/// Whose chain it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ChainOwner {
+    /// The one that all official roles share.
+    Official,
+    /// The one of a single key, by its number.
+    Key(u32),
+}
+
+/// Names a chain by numbers that stay when a register changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct ChainId {
+    pub unit: u32,
+    pub contest: u32,
+    pub round: u32,
+    pub owner: ChainOwner,
+}
+
+/// Every chain of the log. The one place that knows how heads are kept.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Chains {
+    heads: BTreeMap<ChainId, ChainHead>,
+    /// (contest, round) of every chain: what a new manifest must keep.
+    used: BTreeSet<(u32, u32)>,
+}
+
+impl Chains {
+    pub fn head(&self, chain: &ChainId) -> Option<ChainHead> {
+        self.heads.get(chain).copied()
+    }
+
+    pub fn advance(&mut self, chain: ChainId, head: ChainHead) {
+        self.used.insert((chain.contest, chain.round));
+        self.heads.insert(chain, head);
+    }
+
+    pub fn used(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.used.iter().copied()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&ChainId, &ChainHead)> {
+        self.heads.iter()
+    }
+}
+
+impl FromIterator<(ChainId, ChainHead)> for Chains {
+    fn from_iter<I: IntoIterator<Item = (ChainId, ChainHead)>>(chains: I) -> Self {
+        let heads: BTreeMap<_, _> = chains.into_iter().collect();
+        let used = heads.keys().map(|chain| (chain.contest, chain.round)).collect();
+        Self { heads, used }
+    }
+}
+
+/// Numbers for texts, in order of first sight; a number is never given away.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Numbers<T: Ord>(BTreeMap<T, u32>);
+
+impl<T: Ord> Default for Numbers<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T: Ord + Clone> Numbers<T> {
+    pub fn get(&self, name: &str) -> Option<u32>
+    where
+        T: core::borrow::Borrow<str>,
+    {
+        self.0.get(name).copied()
+    }
+
+    pub fn number(&mut self, name: &T) -> u32 {
+        let next = self.0.len() as u32;
+        *self.0.entry(name.clone()).or_insert(next)
+    }
+
+    /// The name with this number, one that was given.
+    pub fn name(&self, number: u32) -> &T {
+        let found = self.0.iter().find(|(_, given)| **given == number);
+        found.expect("chains hold only numbers that were given").0
+    }
+}
+
+/// Numbers for units that outlast a register: for the first register they are its slots, later
+/// ones keep the number of every unit they still have, and a removed unit takes its own back when
+/// it returns.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct UnitNumbers {
+    of_slot: Vec<u32>,
+    removed: BTreeMap<UnitCode, u32>,
+    next: u32,
+}
+
+impl UnitNumbers {
+    pub fn of(&self, slot: Slot) -> u32 {
+        self.of_slot[slot as usize]
+    }
+
+    /// Whether there is a number for every slot of the register.
+    pub fn fits(&self, register: &UnitRegister) -> bool {
+        self.of_slot.len() == register.len()
+    }
+
+    /// Goes over from one register to the next.
+    pub fn replace(&mut self, old: Option<&UnitRegister>, new: &UnitRegister) {
+        let mut of_slot = Vec::with_capacity(new.len());
+        for slot in 0..new.len() as Slot {
+            let code = new.code(slot);
+            let known = old.and_then(|old| old.slot(code)).map(|slot| self.of(slot));
+            let number = known.or_else(|| self.removed.remove(code)).unwrap_or_else(|| {
+                self.next += 1;
+                self.next - 1
+            });
+            of_slot.push(number);
+        }
+        if let Some(old) = old {
+            for slot in 0..old.len() as Slot {
+                if new.slot(old.code(slot)).is_none() {
+                    let code = old.code(slot).parse().expect("codes of a register are codes");
+                    self.removed.insert(code, self.of(slot));
+                }
+            }
+        }
+        self.of_slot = of_slot;
+    }
+}
+
+/// Numbers of contests and rounds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Names {
+    pub contests: Numbers<Id>,
+    pub rounds: Numbers<super::ids::Word>,
+}
+
+impl Names {
+    /// Whether both numbers were given.
+    pub fn knows(&self, contest: u32, round: u32) -> bool {
+        (contest as usize) < self.contests.0.len() && (round as usize) < self.rounds.0.len()
+    }
+}

@@ -1,0 +1,278 @@
+//! Entries: what is logged, byte for byte.
+
+use alloc::{boxed::Box, format, string::String, vec::Vec};
+
+use super::{
+    ids::{Id, KeyRef},
+    json,
+    keybook::KeyBook,
+    mandate::{Freeze, Mandate, Revocation},
+    manifest::Manifest,
+    refusal::Refusal,
+    statement::Tally,
+};
+use crate::{
+    merkle::{ENTRY_LEN_MAX, Hash, leaf_hash},
+    note::{self, SignedNote, SigningKey, VerifierKey},
+};
+
+/// Most signature lines of an entry: the author and fifteen co-signers.
+pub const SIGNATURES_MAX: usize = 16;
+
+/// Bytes of an Ed25519 signature.
+const SIGNATURE_LEN: usize = 64;
+
+/// What an entry says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Body {
+    /// The rules of the election.
+    Manifest(Box<Manifest>),
+    /// Keys that may speak from now on.
+    Mandate(Mandate),
+    /// A key that no longer speaks.
+    Revocation(Revocation),
+    /// The numbers of a form.
+    Tally(Box<Tally>),
+    /// The end of the log.
+    Freeze(Freeze),
+}
+
+impl Body {
+    /// The kind: the word between the slashes of the first line.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Manifest(_) => "manifest",
+            Self::Mandate(_) => "mandate",
+            Self::Revocation(_) => "revocation",
+            Self::Tally(_) => "tally",
+            Self::Freeze(_) => "freeze",
+        }
+    }
+
+    /// Reads the unsigned body of an entry of this kind from canonical JSON.
+    ///
+    /// # Errors
+    /// Fails with `malformed`.
+    pub fn from_canonical(kind: &str, text: &str) -> Result<Self, Refusal> {
+        let body = match kind {
+            "manifest" => json::from_canonical(text).map(Self::Manifest),
+            "mandate" => json::from_canonical(text).map(Self::Mandate),
+            "revocation" => json::from_canonical(text).map(Self::Revocation),
+            "tally" => json::from_canonical(text).map(Self::Tally),
+            "freeze" => json::from_canonical(text).map(Self::Freeze),
+            _ => return Err(Refusal::Malformed("unknown kind or version on the first line")),
+        };
+        body.map_err(|error| match error {
+            json::JsonError::Schema => {
+                Refusal::Malformed("the second line is not the object that the first announces")
+            }
+            json::JsonError::NotCanonical => Refusal::Malformed("JSON is not in canonical form"),
+        })
+    }
+
+    /// The text that is signed: two lines, kind and canonical JSON.
+    pub fn text(&self) -> String {
+        let json = match self {
+            Self::Manifest(body) => json::to_canonical(body),
+            Self::Mandate(body) => json::to_canonical(body),
+            Self::Revocation(body) => json::to_canonical(body),
+            Self::Tally(body) => json::to_canonical(body),
+            Self::Freeze(body) => json::to_canonical(body),
+        };
+        format!("jejak/{}/v1\n{json}\n", self.kind())
+    }
+
+    /// The author; a manifest has none.
+    pub fn author(&self) -> Option<&KeyRef> {
+        match self {
+            Self::Manifest(_) => None,
+            Self::Mandate(body) => Some(&body.by),
+            Self::Revocation(body) => Some(&body.by),
+            Self::Tally(body) => Some(&body.by),
+            Self::Freeze(body) => Some(&body.by),
+        }
+    }
+
+    /// Origin, election and genesis: what ties the statement to one log.
+    pub fn place(&self) -> (&str, &Id, Option<&Hash>) {
+        match self {
+            Self::Manifest(body) => (&body.log, &body.election, body.genesis.as_ref()),
+            Self::Mandate(body) => (&body.log, &body.election, Some(&body.genesis)),
+            Self::Revocation(body) => (&body.log, &body.election, Some(&body.genesis)),
+            Self::Tally(body) => (&body.log, &body.election, Some(&body.genesis)),
+            Self::Freeze(body) => (&body.log, &body.election, Some(&body.genesis)),
+        }
+    }
+
+    /// Signs: the author's line first, the others ascending by (name, key id).
+    ///
+    /// Gives the bytes of an entry, which [`Entry::parse`] reads if every key is there once and
+    /// the author of the body among them.
+    pub fn sign(&self, keys: &[&SigningKey]) -> String {
+        let text = self.text();
+        let mut lines: Vec<(bool, KeyRef, String)> = keys
+            .iter()
+            .map(|key| {
+                let verifier = key.verifier();
+                let key_ref = KeyRef::new(verifier.name(), verifier.id());
+                (self.author() != Some(&key_ref), key_ref, key.sign_line(&text))
+            })
+            .collect();
+        lines.sort();
+        let lines: Vec<String> = lines.into_iter().map(|(_, _, line)| line).collect();
+        note::compose(&text, &lines)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Line {
+    key: KeyRef,
+    signature: [u8; SIGNATURE_LEN],
+}
+
+/// An entry that has the right form. Nothing is known yet about its signatures.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    bytes: Box<[u8]>,
+    leaf: Hash,
+    text_len: usize,
+    lines: Vec<Line>,
+    body: Body,
+}
+
+impl Entry {
+    /// Reads an entry: a signed note of two lines, the second canonical JSON.
+    ///
+    /// # Errors
+    /// Fails with `too_large` or `malformed`: any byte that the one spelling does not have.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
+        if bytes.len() > ENTRY_LEN_MAX {
+            return Err(Refusal::TooLarge);
+        }
+        let note = SignedNote::parse_with(bytes, SIGNATURES_MAX, ENTRY_LEN_MAX)
+            .map_err(|_| Refusal::Malformed("not a signed note of at most sixteen lines"))?;
+        let text = note.text();
+        let (head, rest) = text.split_once('\n').ok_or(Refusal::Malformed("no second line"))?;
+        let kind = head
+            .strip_prefix("jejak/")
+            .and_then(|head| head.strip_suffix("/v1"))
+            .ok_or(Refusal::Malformed("the first line is not jejak/<kind>/v1"))?;
+        let json = rest
+            .strip_suffix('\n')
+            .filter(|json| !json.contains('\n'))
+            .ok_or(Refusal::Malformed("the text has not exactly two lines"))?;
+        let body = Body::from_canonical(kind, json)?;
+        let lines = note.lines().iter().map(|line| {
+            let signature = line.signature().try_into().ok()?;
+            Some(Line { key: KeyRef::new(line.name(), line.key_id()), signature })
+        });
+        let lines: Option<Vec<Line>> = lines.collect();
+        let lines = lines.ok_or(Refusal::Malformed("a signature is not one of Ed25519"))?;
+        check_order(body.author(), &lines)?;
+        let (text_len, leaf) = (text.len(), leaf_hash(bytes));
+        Ok(Self { bytes: bytes.into(), leaf, text_len, lines, body })
+    }
+
+    /// The entry as it is logged.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Its leaf hash.
+    pub fn leaf(&self) -> Hash {
+        self.leaf
+    }
+
+    /// What is signed: everything before the empty line.
+    pub fn text(&self) -> &str {
+        core::str::from_utf8(&self.bytes[..self.text_len]).expect("a parsed note is UTF-8")
+    }
+
+    /// What it says.
+    pub fn body(&self) -> &Body {
+        &self.body
+    }
+
+    /// The keys whose lines it carries, the author first.
+    pub fn signers(&self) -> impl ExactSizeIterator<Item = &KeyRef> {
+        self.lines.iter().map(|line| &line.key)
+    }
+
+    /// Checks every signature line against the keys known so far, and the keys that a mandate or
+    /// a manifest brings along. Pure: any number of entries can be checked at once.
+    ///
+    /// Whether the keys are in force and may say this is for [`Ledger::apply`](super::Ledger).
+    ///
+    /// # Errors
+    /// Fails with `unknown_key`, `bad_signature`, or the `invalid_` field of a key it brings.
+    pub fn check(self, keys: &KeyBook) -> Result<CheckedEntry, Refusal> {
+        let brought = self.brought_keys()?;
+        let new_roots = if matches!(self.body, Body::Manifest(_)) { &brought[..] } else { &[] };
+        for line in &self.lines {
+            let of_line =
+                |key: &&VerifierKey| key.name() == line.key.name() && key.id() == line.key.id();
+            let verifier = keys
+                .find(&line.key)
+                .map(|key| key.verifier())
+                .or_else(|| new_roots.iter().find(of_line))
+                .ok_or(Refusal::UnknownKey)?;
+            verifier.verify(self.text(), &line.signature).map_err(|_| Refusal::BadSignature)?;
+        }
+        Ok(CheckedEntry { entry: self, brought })
+    }
+
+    /// Takes the signatures for good: only for bytes out of one's own log, whose signatures were
+    /// checked when they were admitted.
+    ///
+    /// # Errors
+    /// Fails with the `invalid_` field of a key that the entry brings.
+    pub fn assume_checked(self) -> Result<CheckedEntry, Refusal> {
+        let brought = self.brought_keys()?;
+        Ok(CheckedEntry { entry: self, brought })
+    }
+
+    fn brought_keys(&self) -> Result<Vec<VerifierKey>, Refusal> {
+        match &self.body {
+            Body::Manifest(manifest) => manifest.root_verifiers(),
+            Body::Mandate(mandate) => mandate.verifiers(),
+            Body::Revocation(_) | Body::Tally(_) | Body::Freeze(_) => Ok(Vec::new()),
+        }
+    }
+}
+
+/// The author first, then ascending by (name, key id), no key twice: one order for one set.
+fn check_order(author: Option<&KeyRef>, lines: &[Line]) -> Result<(), Refusal> {
+    let co_signers = match author {
+        None => lines,
+        Some(author) => match lines.split_first() {
+            Some((first, rest)) if first.key == *author => rest,
+            _ => return Err(Refusal::Malformed("the first line is not the author's, `by`")),
+        },
+    };
+    let rising = co_signers.is_sorted_by(|a, b| a.key < b.key);
+    if rising && co_signers.iter().all(|line| Some(&line.key) != author) {
+        Ok(())
+    } else {
+        Err(Refusal::Malformed("lines are not ascending by name and key id, or a key stands twice"))
+    }
+}
+
+/// An entry whose signature lines all verify, with the keys that it brings parsed.
+#[derive(Clone, Debug)]
+pub struct CheckedEntry {
+    entry: Entry,
+    brought: Vec<VerifierKey>,
+}
+
+impl CheckedEntry {
+    /// The entry.
+    pub fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// The keys of a mandate, in its order; the root keys of a manifest.
+    pub(super) fn brought(&self) -> &[VerifierKey] {
+        &self.brought
+    }
+}

@@ -1,0 +1,351 @@
+//! The ledger: what an entry may say after all that stands before it.
+
+use alloc::{boxed::Box, collections::BTreeMap, sync::Arc, vec::Vec};
+
+use super::{
+    authority::Authority,
+    chains::{ChainHead, ChainId, ChainOwner, Chains, Names, UnitNumbers},
+    entry::{Body, CheckedEntry, Entry},
+    form::{Flags, check_form},
+    keybook::{Key, KeyBook},
+    manifest::{Election, Manifest, Role},
+    refusal::{Field, Refusal},
+    register::{Contest, ContestRegister, Slot, UnitRegister},
+    statement::{DOCS_MAX, Doc, Tally},
+};
+use crate::{merkle::Hash, note::VerifierKey};
+
+/// A pure, deterministic replay machine: the log admits with it, monitors audit with it.
+///
+/// It knows no clock and reads nothing: order in the log is time, and the registers are given to
+/// it by hash before the manifest that names them.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    pub(super) origin: Box<str>,
+    pub(super) size: u64,
+    pub(super) genesis: Option<Hash>,
+    pub(super) election: Option<Arc<Election>>,
+    pub(super) authority: Authority,
+    pub(super) chains: Chains,
+    pub(super) units: UnitNumbers,
+    pub(super) names: Names,
+    pub(super) frozen: bool,
+    unit_registers: BTreeMap<Hash, Arc<UnitRegister>>,
+    contest_registers: BTreeMap<Hash, Arc<ContestRegister>>,
+}
+
+/// What an entry changed.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// Form rules that the tally breaks.
+    pub flags: Flags,
+    /// Keys that count from the next entry on.
+    pub keys: Vec<Arc<Key>>,
+    /// The head that a revision replaced.
+    pub replaced: Option<ChainHead>,
+}
+
+impl Ledger {
+    /// The ledger of an empty log with this origin.
+    pub fn new(origin: &str) -> Self {
+        Self {
+            origin: origin.into(),
+            size: 0,
+            genesis: None,
+            election: None,
+            authority: Authority::default(),
+            chains: Chains::default(),
+            units: UnitNumbers::default(),
+            names: Names::default(),
+            frozen: false,
+            unit_registers: BTreeMap::new(),
+            contest_registers: BTreeMap::new(),
+        }
+    }
+
+    /// Makes a unit register known, for the manifest that will name it.
+    pub fn provide_units(&mut self, register: Arc<UnitRegister>) {
+        self.unit_registers.insert(register.sha256(), register);
+    }
+
+    /// Makes a contest register known, for the manifest that will name it.
+    pub fn provide_contests(&mut self, register: Arc<ContestRegister>) {
+        self.contest_registers.insert(register.sha256(), register);
+    }
+
+    /// Number of entries applied: the index of the next one.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Leaf hash of entry 0, once there is one.
+    pub fn genesis(&self) -> Option<Hash> {
+        self.genesis
+    }
+
+    /// The manifest in force with its registers, once there is one.
+    pub fn election(&self) -> Option<&Arc<Election>> {
+        self.election.as_ref()
+    }
+
+    /// Every key that the log knows.
+    pub fn keys(&self) -> &KeyBook {
+        &self.authority.book
+    }
+
+    /// Whether this key may speak in the next entry.
+    pub fn in_force(&self, key: &Key) -> bool {
+        self.authority.in_force(key)
+    }
+
+    /// Whether the log has ended.
+    pub fn frozen(&self) -> bool {
+        self.frozen
+    }
+
+    /// The head of the chain of this unit, contest and round.
+    pub fn head(
+        &self,
+        contest: &str,
+        unit: &str,
+        round: &str,
+        owner: ChainOwner,
+    ) -> Option<ChainHead> {
+        let slot = self.election.as_ref()?.units.slot(unit)?;
+        self.chains.head(&ChainId {
+            unit: self.units.of(slot),
+            contest: self.names.contests.get(contest)?,
+            round: self.names.rounds.get(round)?,
+            owner,
+        })
+    }
+
+    /// Admits the next entry, or refuses it and changes nothing.
+    ///
+    /// Scope and revocation are judged here, by order in the log. Form rules never refuse: they
+    /// come back as flags.
+    ///
+    /// # Errors
+    /// Fails with the first rule that the entry breaks.
+    pub fn apply(&mut self, checked: &CheckedEntry) -> Result<Outcome, Refusal> {
+        let entry = checked.entry();
+        if self.frozen {
+            return Err(Refusal::Frozen);
+        }
+        self.check_place(entry.body())?;
+        let outcome = match (entry.body(), self.election.clone()) {
+            (Body::Manifest(manifest), _) => self.manifest(entry, manifest, checked.brought()),
+            (_, None) => Err(Refusal::Invalid(Field::Genesis)),
+            (Body::Mandate(mandate), Some(election)) => {
+                let signers = self.authority.signers(entry.signers())?;
+                let brought = checked.brought();
+                let keys =
+                    self.authority.mandate(&election, &signers, mandate, brought, self.size)?;
+                self.authority.insert(&keys);
+                Ok(Outcome { keys, ..Outcome::default() })
+            }
+            (Body::Revocation(revocation), Some(election)) => {
+                let signers = self.authority.signers(entry.signers())?;
+                let number = self.authority.revocation(&election, &signers, revocation)?;
+                self.authority.revoked.insert(number, revocation.subtree);
+                Ok(Outcome::default())
+            }
+            (Body::Tally(tally), Some(election)) => self.tally(entry, tally, &election),
+            (Body::Freeze(_), Some(election)) => {
+                let signers = self.authority.signers(entry.signers())?;
+                self.authority.require_root(&election, &signers)?;
+                self.frozen = true;
+                Ok(Outcome::default())
+            }
+        }?;
+        self.size += 1;
+        Ok(outcome)
+    }
+
+    /// Passes over an entry that the log should have refused, so that an audit can go on.
+    pub fn skip(&mut self) {
+        self.size += 1;
+    }
+
+    /// Whether the statement was made for this log.
+    fn check_place(&self, body: &Body) -> Result<(), Refusal> {
+        let (log, election, genesis) = body.place();
+        if log != &*self.origin {
+            return Err(Refusal::Invalid(Field::Log));
+        }
+        if self.election.as_ref().is_some_and(|ours| ours.manifest.election != *election) {
+            return Err(Refusal::Invalid(Field::Election));
+        }
+        if genesis != self.genesis.as_ref() {
+            return Err(Refusal::Invalid(Field::Genesis));
+        }
+        Ok(())
+    }
+
+    fn manifest(
+        &mut self,
+        entry: &Entry,
+        manifest: &Manifest,
+        roots: &[VerifierKey],
+    ) -> Result<Outcome, Refusal> {
+        manifest.check_shape()?;
+        self.check_succession(manifest)?;
+        let new_roots = self.authority.new_roots(roots, self.size)?;
+        self.check_root_signatures(entry, &new_roots)?;
+        let units = self.unit_registers.get(&manifest.registers.units.sha256);
+        let contests = self.contest_registers.get(&manifest.registers.contests.sha256);
+        let (Some(units), Some(contests)) = (units.cloned(), contests.cloned()) else {
+            return Err(Refusal::Invalid(Field::Registers));
+        };
+        let election = Election::new(manifest.clone(), self.size, entry.leaf(), units, contests)?;
+        self.check_what_is_used(&election)?;
+        // Nothing can fail from here on.
+        let old = self.election.as_ref().map(|old| &*old.units);
+        if old.is_none_or(|old| old.sha256() != election.units.sha256()) {
+            self.units.replace(old, &election.units);
+        }
+        election.contests.contests().iter().for_each(|contest| {
+            self.names.contests.number(&contest.id);
+        });
+        election.manifest.rounds.iter().for_each(|round| {
+            self.names.rounds.number(round);
+        });
+        self.genesis.get_or_insert(entry.leaf());
+        self.authority.insert(&new_roots);
+        self.authority.set_roots(roots);
+        self.election = Some(Arc::new(election));
+        Ok(Outcome { keys: new_roots, ..Outcome::default() })
+    }
+
+    /// Whether the manifest names the one in force, and says why it replaces it.
+    fn check_succession(&self, manifest: &Manifest) -> Result<(), Refusal> {
+        let invalid = |ok: bool, field| if ok { Ok(()) } else { Err(Refusal::Invalid(field)) };
+        let old = self.election.as_deref();
+        let version = old.map_or(1, |old| old.manifest.version.saturating_add(1));
+        invalid(manifest.previous == old.map(|old| old.leaf), Field::Previous)?;
+        invalid(manifest.version == version, Field::Version)?;
+        invalid(manifest.reason.is_some() == old.is_some(), Field::Reason)?;
+        invalid(manifest.decision.is_some() == old.is_some(), Field::Decision)
+    }
+
+    /// A manifest is signed by the threshold of the root keys that it replaces and by every root
+    /// key that it adds; in entry 0 all are added.
+    fn check_root_signatures(&self, entry: &Entry, new: &[Arc<Key>]) -> Result<(), Refusal> {
+        let new: Vec<_> = new.iter().map(|key| key.key_ref()).collect();
+        let old: Vec<_> = entry.signers().filter(|signer| !new.contains(signer)).collect();
+        let signers = self.authority.signers(old.into_iter())?;
+        if let Some(election) = &self.election {
+            self.authority.require_root(election, &signers)?;
+        }
+        let all_new_sign = new.iter().all(|key| entry.signers().any(|signer| signer == key));
+        if all_new_sign { Ok(()) } else { Err(Refusal::OutOfScope) }
+    }
+
+    /// What tallies rest on stays: a contest with its options in order, and its rounds.
+    fn check_what_is_used(&self, new: &Election) -> Result<(), Refusal> {
+        let Some(old) = &self.election else { return Ok(()) };
+        for (contest, round) in self.chains.used() {
+            let contest = self.names.contests.name(contest);
+            let options = |election: &Election| {
+                election.contests.find(contest.as_str()).map(|(_, found)| found.options.clone())
+            };
+            if options(new) != options(old) {
+                return Err(Refusal::Invalid(Field::Registers));
+            }
+            if !new.manifest.rounds.contains(self.names.rounds.name(round)) {
+                return Err(Refusal::Invalid(Field::Rounds));
+            }
+        }
+        Ok(())
+    }
+
+    fn tally(
+        &mut self,
+        entry: &Entry,
+        tally: &Tally,
+        election: &Election,
+    ) -> Result<Outcome, Refusal> {
+        let signers = self.authority.signers(entry.signers())?;
+        let (slot, contest) = find_place(election, tally)?;
+        check_statement(election, contest, tally)?;
+        let role = check_scope(election, &signers, tally, slot)?;
+        let owner = match role.official {
+            true => ChainOwner::Official,
+            false => ChainOwner::Key(signers[0].number()),
+        };
+        let numbers = (
+            self.names.contests.get(tally.contest.as_str()),
+            self.names.rounds.get(tally.round.as_str()),
+        );
+        let (Some(contest), Some(round)) = numbers else {
+            unreachable!("every contest and round of a manifest has a number")
+        };
+        let chain = ChainId { unit: self.units.of(slot), contest, round, owner };
+        let replaced = self.chains.head(&chain);
+        let extends = match replaced {
+            None => tally.seq == 0,
+            Some(head) => {
+                head.seq.checked_add(1) == Some(tally.seq) && tally.prev == Some(head.leaf)
+            }
+        };
+        if !extends {
+            return Err(Refusal::Conflict { head: replaced });
+        }
+        let flags = check_form(tally, &election.unit_facts(slot));
+        let head = ChainHead { index: self.size, leaf: entry.leaf(), seq: tally.seq };
+        self.chains.advance(chain, head);
+        Ok(Outcome { flags, keys: Vec::new(), replaced })
+    }
+}
+
+/// The unit and the contest of a tally, if the one takes part in the other.
+fn find_place<'a>(election: &'a Election, tally: &Tally) -> Result<(Slot, &'a Contest), Refusal> {
+    let (place, contest) =
+        election.contests.find(tally.contest.as_str()).ok_or(Refusal::Invalid(Field::Contest))?;
+    let slot = election
+        .units
+        .slot(tally.unit.as_str())
+        .filter(|slot| election.takes_part(place, *slot))
+        .ok_or(Refusal::Invalid(Field::Unit))?;
+    Ok((slot, contest))
+}
+
+/// Whether the statement is whole by itself: known round and basis, every option once, and reason
+/// and decision exactly for a revision.
+fn check_statement(election: &Election, contest: &Contest, tally: &Tally) -> Result<(), Refusal> {
+    let invalid = |ok: bool, field| if ok { Ok(()) } else { Err(Refusal::Invalid(field)) };
+    let rises = |a: &Doc, b: &Doc| (a.page, a.sha256) < (b.page, b.sha256);
+    let revision = tally.seq > 0;
+    invalid(election.manifest.rounds.contains(&tally.round), Field::Round)?;
+    invalid(election.manifest.bases.contains(&tally.basis), Field::Basis)?;
+    let options = contest.options.iter().all(|option| tally.votes.contains_key(option));
+    invalid(options && tally.votes.len() == contest.options.len(), Field::Votes)?;
+    invalid(tally.docs.len() <= DOCS_MAX && tally.docs.is_sorted_by(rises), Field::Docs)?;
+    invalid(tally.prev.is_some() == revision, Field::Prev)?;
+    invalid(tally.reason.is_some() == revision, Field::Reason)?;
+    invalid(tally.decision.is_some() == revision, Field::Decision)?;
+    invalid(!tally.withdrawn() || tally.blank(), Field::Reason)
+}
+
+/// Whether the author may say this, and every co-signer speaks for the unit and the contest.
+fn check_scope<'a>(
+    election: &'a Election,
+    signers: &[Arc<Key>],
+    tally: &Tally,
+    slot: Slot,
+) -> Result<&'a Role, Refusal> {
+    let covers = |key: &Arc<Key>| {
+        !key.is_root() && key.covers_contest(&tally.contest) && key.covers_unit(election, slot)
+    };
+    if !signers.iter().all(covers) {
+        return Err(Refusal::OutOfScope);
+    }
+    let role = election.role(signers[0].role().as_str()).ok_or(Refusal::OutOfScope)?;
+    let levels = if tally.seq == 0 { &role.may_open } else { &role.may_revise };
+    if levels.contains(election.units.kind(slot)) && role.forms.contains(&tally.form) {
+        Ok(role)
+    } else {
+        Err(Refusal::OutOfScope)
+    }
+}

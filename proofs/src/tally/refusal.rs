@@ -1,0 +1,147 @@
+//! Why the log does not take an entry, each with the stable code of SPEC.md, "Errors".
+
+use super::chains::ChainHead;
+
+/// Why an entry is not taken. A refusal changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The bytes are not an entry; says which rule of the format they break.
+    #[error("not an entry: {0}")]
+    Malformed(&'static str),
+    /// More than 65,535 bytes.
+    #[error("an entry has at most 65,535 bytes")]
+    TooLarge,
+    /// A signature line does not verify.
+    #[error("a signature does not verify")]
+    BadSignature,
+    /// A signature line is of a key that nobody mandated.
+    #[error("a signature line is of a key without a mandate")]
+    UnknownKey,
+    /// A signature line is of a key that was revoked or, for a root key, replaced.
+    #[error("a signature line is of a key that is no longer in force")]
+    KeyRevoked,
+    /// The key may not say this: role, unit, contest, form or power to grant.
+    #[error("the key's mandate does not cover this")]
+    OutOfScope,
+    /// `seq` and `prev` do not extend the chain, whose head is given.
+    #[error("`seq` and `prev` do not extend the head of the chain")]
+    Conflict {
+        /// The head; `None` for a chain without one.
+        head: Option<ChainHead>,
+    },
+    /// The log holds this statement, this key or this revocation already.
+    #[error("the log already holds this")]
+    Duplicate,
+    /// The log has ended.
+    #[error("the log is frozen")]
+    Frozen,
+    /// A well-formed field has a value that the manifest in force does not know or allow.
+    #[error("{} is not acceptable here", .0.name())]
+    Invalid(Field),
+}
+
+macro_rules! fields {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// A field that [`Refusal::Invalid`] names.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum Field { $($(#[$doc])* $variant,)* }
+
+        impl Field {
+            /// Every field that a refusal can name.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The name, as in the JSON of the entry.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The stable code: `invalid_` and the name.
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$variant => concat!("invalid_", $name),)* }
+            }
+        }
+    };
+}
+
+fields! {
+    /// Not one of the manifest's bases.
+    Basis = "basis",
+    /// Empty, too long, or with doubles.
+    Bases = "bases",
+    /// Not a contest of the register.
+    Contest = "contest",
+    /// An unknown contest in a mandate, or not ascending.
+    Contests = "contests",
+    /// Missing where a revision needs one, or present where there is none.
+    Decision = "decision",
+    /// More than [`DOCS_MAX`](super::DOCS_MAX), or not ascending by page.
+    Docs = "docs",
+    /// Another election.
+    Election = "election",
+    /// Not a subset of the station kinds.
+    ExemptKinds = "exempt_kinds",
+    /// Another genesis.
+    Genesis = "genesis",
+    /// A weak or malformed key in a mandate; an unknown one in a revocation.
+    Key = "key",
+    /// No key or too many in a mandate.
+    Keys = "keys",
+    /// Empty or with doubles.
+    Levels = "levels",
+    /// Another log.
+    Log = "log",
+    /// Malformed, or not named as the log.
+    LogKeys = "log_keys",
+    /// A key's name is not `<role>/<unit>` with its own role and one of its units.
+    Name = "name",
+    /// Present where `seq` is 0, or missing where it is not.
+    Prev = "prev",
+    /// Not the manifest in force.
+    Previous = "previous",
+    /// Missing, out of place, or a withdrawal with numbers.
+    Reason = "reason",
+    /// Not at the server, or not fitting the manifest or the tallies that exist.
+    Registers = "registers",
+    /// Not a role of the manifest.
+    Role = "role",
+    /// Doubles, unknown kinds or roles, or the reserved name `root`.
+    Roles = "roles",
+    /// Malformed, weak, doubled or not ascending.
+    RootKeys = "root_keys",
+    /// Not a round of the manifest.
+    Round = "round",
+    /// Empty, doubled, or without a round that is in use.
+    Rounds = "rounds",
+    /// Not a subset of the levels.
+    StationKinds = "station_kinds",
+    /// Not between 1 and the number of root keys.
+    Threshold = "threshold",
+    /// Not in the register, or not in the contest's scope.
+    Unit = "unit",
+    /// An unknown unit in a mandate, or not ascending.
+    Units = "units",
+    /// Not one more than the version in force.
+    Version = "version",
+    /// Not every option of the contest exactly once.
+    Votes = "votes",
+}
+
+impl Refusal {
+    /// The stable code of SPEC.md, "Errors".
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::TooLarge => "too_large",
+            Self::BadSignature => "bad_signature",
+            Self::UnknownKey => "unknown_key",
+            Self::KeyRevoked => "key_revoked",
+            Self::OutOfScope => "out_of_scope",
+            Self::Conflict { .. } => "conflict",
+            Self::Duplicate => "duplicate",
+            Self::Frozen => "log_frozen",
+            Self::Invalid(field) => field.code(),
+        }
+    }
+}

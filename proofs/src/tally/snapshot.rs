@@ -1,0 +1,185 @@
+//! The ledger's state as plain data, so that a restart need not replay the whole log.
+//!
+//! A snapshot is derived state: it may be lost or wrong at any time, and whoever loads one checks
+//! it against the log. The registers are not in it; they are files of their own, by hash.
+
+use alloc::{boxed::Box, string::String, string::ToString, sync::Arc, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    authority::Authority,
+    chains::{ChainHead, ChainId, Names, UnitNumbers},
+    entry::{Body, Entry},
+    ids::{Id, UnitCode},
+    keybook::Key,
+    ledger::Ledger,
+    manifest::Election,
+    register::{ContestRegister, UnitRegister},
+};
+use crate::{merkle::Hash, note::VerifierKey};
+
+/// Everything that a [`Ledger`] holds but the registers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Snapshot {
+    origin: Box<str>,
+    size: u64,
+    genesis: Option<[u8; 32]>,
+    /// Index and leaf hash of the manifest in force.
+    manifest: Option<(u64, [u8; 32])>,
+    keys: Vec<SavedKey>,
+    roots: Vec<u32>,
+    revoked: Vec<(u32, bool)>,
+    chains: Vec<SavedChain>,
+    units: UnitNumbers,
+    names: Names,
+    frozen: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SavedKey {
+    vkey: String,
+    role: Id,
+    units: Vec<UnitCode>,
+    contests: Option<Vec<Id>>,
+    granter: Option<u32>,
+    depth: u8,
+    index: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SavedChain {
+    chain: ChainId,
+    index: u64,
+    leaf: [u8; 32],
+    seq: u32,
+}
+
+/// Why a snapshot cannot be taken up: replay the log instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// The manifest given is not the one that was in force.
+    #[error("the manifest is not the one that was in force")]
+    Manifest,
+    /// A key cannot be read, or a number points nowhere.
+    #[error("the snapshot contradicts itself")]
+    Contents,
+}
+
+impl Ledger {
+    /// The state as plain data.
+    pub fn snapshot(&self) -> Snapshot {
+        let key = |key: &Arc<Key>| SavedKey {
+            vkey: key.verifier.to_string(),
+            role: key.role.clone(),
+            units: key.units.clone(),
+            contests: key.contests.clone(),
+            granter: key.granter,
+            depth: key.depth,
+            index: key.index,
+        };
+        let chain = |(chain, head): (&ChainId, &ChainHead)| SavedChain {
+            chain: *chain,
+            index: head.index,
+            leaf: *head.leaf.as_bytes(),
+            seq: head.seq,
+        };
+        let election = self.election.as_deref();
+        Snapshot {
+            origin: self.origin.clone(),
+            size: self.size,
+            genesis: self.genesis.map(|hash| *hash.as_bytes()),
+            manifest: election.map(|election| (election.index, *election.leaf.as_bytes())),
+            keys: self.authority.keys.iter().map(key).collect(),
+            roots: self.authority.roots.iter().copied().collect(),
+            revoked: self.authority.revoked.iter().map(|(key, subtree)| (*key, *subtree)).collect(),
+            chains: self.chains.iter().map(chain).collect(),
+            units: self.units.clone(),
+            names: self.names.clone(),
+            frozen: self.frozen,
+        }
+    }
+
+    /// Takes up a snapshot, with the entry of the manifest that was in force and its registers.
+    ///
+    /// # Errors
+    /// Fails if the parts do not belong together. Whether the snapshot is true to the log is for
+    /// the caller to check, or to trust as far as its own disk.
+    pub fn restore(
+        snapshot: Snapshot,
+        manifest: &Entry,
+        units: Arc<UnitRegister>,
+        contests: Arc<ContestRegister>,
+    ) -> Result<Self, SnapshotError> {
+        let Body::Manifest(body) = manifest.body() else { return Err(SnapshotError::Manifest) };
+        let Some((index, leaf)) = snapshot.manifest else { return Err(SnapshotError::Manifest) };
+        if leaf != *manifest.leaf().as_bytes() {
+            return Err(SnapshotError::Manifest);
+        }
+        let mut ledger = Self::new(&snapshot.origin);
+        ledger.provide_units(units.clone());
+        ledger.provide_contests(contests.clone());
+        let election = Election::new((**body).clone(), index, manifest.leaf(), units, contests)
+            .map_err(|_| SnapshotError::Manifest)?;
+        if !snapshot.units.fits(&election.units) {
+            return Err(SnapshotError::Contents);
+        }
+        ledger.authority = restore_keys(snapshot.keys)?;
+        ledger.authority.roots = snapshot.roots.into_iter().collect();
+        ledger.authority.revoked = snapshot.revoked.into_iter().collect();
+        let chain = |saved: SavedChain| {
+            let leaf = Hash::new(saved.leaf);
+            (saved.chain, ChainHead { index: saved.index, leaf, seq: saved.seq })
+        };
+        ledger.chains = snapshot.chains.into_iter().map(chain).collect();
+        if !ledger.chains.used().all(|(contest, round)| snapshot.names.knows(contest, round)) {
+            return Err(SnapshotError::Contents);
+        }
+        ledger.size = snapshot.size;
+        ledger.genesis = snapshot.genesis.map(Hash::new);
+        ledger.election = Some(Arc::new(election));
+        ledger.units = snapshot.units;
+        ledger.names = snapshot.names;
+        ledger.frozen = snapshot.frozen;
+        Ok(ledger)
+    }
+}
+
+impl Snapshot {
+    /// Number of entries that the snapshot stands for.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Index of the manifest that was in force.
+    pub fn manifest_index(&self) -> Option<u64> {
+        self.manifest.map(|(index, _)| index)
+    }
+
+    /// Origin of the log.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+}
+
+fn restore_keys(saved: Vec<SavedKey>) -> Result<Authority, SnapshotError> {
+    let mut authority = Authority::default();
+    for (number, saved) in saved.into_iter().enumerate() {
+        if saved.granter.is_some_and(|granter| granter as usize >= number) {
+            return Err(SnapshotError::Contents);
+        }
+        let key = Key {
+            number: number as u32,
+            verifier: VerifierKey::parse(&saved.vkey).map_err(|_| SnapshotError::Contents)?,
+            role: saved.role,
+            units: saved.units,
+            contests: saved.contests,
+            granter: saved.granter,
+            depth: saved.depth,
+            index: saved.index,
+        };
+        authority.insert(&[Arc::new(key)]);
+    }
+    Ok(authority)
+}
