@@ -1,3 +1,7 @@
 //! The `jejak` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    jejak::cli::main()
+}

@@ -1,0 +1,110 @@
+//! Files that commands read and write.
+
+use std::{
+    env,
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use flate2::read::MultiGzDecoder;
+use jejak_proofs::note::{Policy, SigningKey};
+
+use super::exit::Failure;
+
+/// The policy: log keys, quorum and genesis, in one file.
+#[derive(Clone, Debug, Args)]
+pub struct PolicyArg {
+    /// The policy file: log keys, quorum and genesis.
+    #[arg(short, long, value_name = "FILE", env = "JEJAK_POLICY")]
+    pub policy: PathBuf,
+}
+
+impl PolicyArg {
+    /// Reads the policy.
+    pub fn read(&self) -> Result<Policy, Failure> {
+        let text = read_text(&self.policy)?;
+        Policy::parse(&text)
+            .map_err(|error| Failure::config(format!("{}: {error}", self.policy.display())))
+    }
+}
+
+/// Reads a whole file.
+pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|error| unreadable(path, &error))
+}
+
+/// Reads a whole text file.
+pub fn read_text(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|error| unreadable(path, &error))
+}
+
+/// Reads a file that may be compressed with gzip, which its first bytes tell.
+pub fn read_maybe_gzip(path: &Path) -> Result<Vec<u8>, Failure> {
+    let bytes = read(path)?;
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return Ok(bytes);
+    }
+    let mut plain = Vec::new();
+    MultiGzDecoder::new(&*bytes)
+        .read_to_end(&mut plain)
+        .map_err(|error| unreadable(path, &error))?;
+    Ok(plain)
+}
+
+/// Reads a private key, and refuses one that others can read.
+pub fn read_key(path: &Path) -> Result<SigningKey, Failure> {
+    let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    if metadata.permissions().mode() & 0o077 != 0 {
+        let message = format!("{} can be read by others", path.display());
+        return Err(Failure::config(message).next(format!("chmod 600 {}", path.display())));
+    }
+    let text = zeroize::Zeroizing::new(read_text(path)?);
+    SigningKey::parse(text.trim_end_matches('\n'))
+        .map_err(|error| Failure::config(format!("{}: {error}", path.display())))
+}
+
+/// Writes a private key to a new file that only its owner can read. Never overwrites one.
+pub fn write_key(path: &Path, key: &SigningKey) -> Result<(), Failure> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| unwritable(path, &error))?;
+    let text = key.to_private_string();
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n"));
+    written.and_then(|()| file.sync_all()).map_err(|error| unwritable(path, &error))
+}
+
+/// Writes a file whole: under another name, synced, then renamed, the directory synced.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    try_write(path, bytes).map_err(|error| unwritable(path, &error))
+}
+
+fn try_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let mut file = File::create(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(&env::current_dir()?))?.sync_all()
+}
+
+/// Makes a directory and those above it.
+pub fn make_dir(path: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(path).map_err(|error| unwritable(path, &error))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::config(format!("cannot read {}: {error}", path.display()))
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    Failure::config(format!("cannot write {}: {error}", path.display()))
+}
