@@ -1,1 +1,3 @@
 //! Jejak: a transparency log for election tallies.
+
+pub mod store;
