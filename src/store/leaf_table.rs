@@ -261,7 +261,7 @@ mod tests {
         assert!(!table.is_empty());
         assert_eq!(sorted(&table, &leaf(1)), [LEAF_INDEX_MAX]);
         assert_eq!(sorted(&table, &leaf(0)), [0]);
-        assert_eq!(sorted(&table, &leaf(2)), []);
+        assert_eq!(sorted(&table, &leaf(2)), [0; 0]);
     }
 
     #[test]

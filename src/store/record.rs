@@ -111,8 +111,7 @@ impl SegmentHeader {
             return None;
         }
         let head = TreeHead { size: u64_at(block, 16)?, root: hash_at(block, 32)? };
-        let before =
-            Position { head, time_ms: u64_at(block, 24)?, digest: hash_at(block, 64)? };
+        let before = Position { head, time_ms: u64_at(block, 24)?, digest: hash_at(block, 64)? };
         let header = Self { len: u64_at(block, 8)?, before };
         // Written again it must give the same bytes: that checks digest and padding in one.
         (header.to_block() == block).then_some(header)

@@ -246,8 +246,7 @@ fn the_reserve_of_the_disk_is_an_answer_too() {
     let (_dir, path, _) = journal_of(small(2), &[&[1]]);
     let full = JournalOptions { free_min: u64::MAX / 2, ..small(2) };
     let before = snapshot(&path);
-    let mut journal =
-        Journal::open(&path, 0, full, |_| Ok::<_, StoreError>(())).unwrap();
+    let mut journal = Journal::open(&path, 0, full, |_| Ok::<_, StoreError>(())).unwrap();
     for framed_len in [3, 5000] {
         let error = journal.reserve(framed_len).unwrap_err();
         let StoreError::NoSpace { free, needed, .. } = error else { panic!("{error}") };

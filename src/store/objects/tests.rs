@@ -3,6 +3,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
+use crate::store::Action;
 
 const LEAVES: ObjectId = ObjectId::Tile { level: 0, index: 0 };
 const BUNDLE: ObjectId = ObjectId::Bundle { index: 1_234_067 };
