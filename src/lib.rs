@@ -1,1 +1,4 @@
 //! Jejak: a transparency log for election tallies.
+
+pub mod client;
+pub mod server;
