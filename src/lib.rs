@@ -1,5 +1,8 @@
 //! Jejak: a transparency log for election tallies.
 
 pub mod cli;
+pub mod client;
 pub mod clock;
+pub mod log;
+pub mod server;
 pub mod store;

@@ -1,0 +1,405 @@
+//! One log: submit, sequence, integrate, publish.
+//!
+//! A [`Log`] is a cheap handle. Requests check entries on worker threads ([`admission`]) and put
+//! them into the pool ([`pool`]); one thread, the sequencer, takes everything that waits, makes a
+//! batch durable and publishes it ([`sequencer`]); then each request builds its own answer out of
+//! the published [`View`]. Reads use the newest view and files, and never wait for the writer.
+
+mod admission;
+mod answer;
+mod derived;
+mod edge;
+mod integrate;
+mod pool;
+mod recovery;
+mod sequencer;
+mod view;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, atomic::AtomicU64},
+    thread::JoinHandle,
+};
+
+use bytes::Bytes;
+use jejak_proofs::{
+    merkle::{BundleId, Hash, Plan, TileId, leaf_hash},
+    note::{Receipt, SigningKey, VerifierKey},
+    tally::{Body, Entry, KeyBook},
+};
+use serde_json::{Value, json};
+use tokio::sync::{oneshot, watch};
+
+pub use jejak_proofs::tally::ChainHead;
+
+use self::{
+    answer::Sequenced,
+    pool::{Pool, Submission},
+    sequencer::Stats,
+    view::View,
+};
+pub use self::{
+    answer::{BatchItem, BatchLogged, Logged, Rejection, SubmitError},
+    edge::Edge,
+    integrate::{Integrated, Mismatch, integrate, verify},
+    pool::{POOL_BYTES_MAX, POOL_ENTRIES_MAX, TAKE_BYTES_MAX, TAKE_ENTRIES_MAX},
+    recovery::{CreateError, OpenError, Options, create},
+    sequencer::Fatal,
+    view::{ReadError, View as Published},
+};
+use crate::store::{LeafTable, Objects};
+
+/// Most entries of one batch request.
+pub const BATCH_ENTRIES_MAX: usize = 1_000;
+/// Most bytes of one batch request, framing included.
+pub const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// A running log. Clones share it.
+#[derive(Clone)]
+pub struct Log(Arc<Shared>);
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Log").field(&self.origin()).finish()
+    }
+}
+
+/// What requests and the sequencer share.
+struct Shared {
+    origin: String,
+    dir: PathBuf,
+    policy_text: String,
+    log_key: VerifierKey,
+    objects: Objects,
+    pool: Pool,
+    /// The newest published tree. Replaced by the sequencer alone, after the commit.
+    view: RwLock<Arc<View>>,
+    /// Leaf hash to index, for every entry of `view`. Written by the sequencer alone.
+    leaves: RwLock<LeafTable>,
+    /// Every key that an entry of `view` mandated. Written by the sequencer alone.
+    keys: RwLock<KeyBook>,
+    /// The manifest in force: index of its entry, and what `log.json` says about it.
+    manifest: RwLock<ManifestInForce>,
+    stats: Mutex<Stats>,
+    /// Size up to which full tiles and bundles are durable.
+    durable: AtomicU64,
+    /// Set once, when the log stopped for good and must not go on.
+    fatal: watch::Sender<Option<Arc<Fatal>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    read_only: bool,
+}
+
+/// What `log.json` says about the manifest in force.
+#[derive(Clone, Debug)]
+struct ManifestInForce {
+    index: u64,
+    leaf: Hash,
+    election: String,
+    version: u32,
+    units: Hash,
+    contests: Hash,
+}
+
+/// How a log is doing.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Entries in the published tree.
+    pub size: u64,
+    /// Clock reading of the newest batch, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// Milliseconds since the newest checkpoint was made.
+    pub checkpoint_age_ms: u64,
+    /// Entries that wait for a batch.
+    pub queue: u64,
+    /// Whether submissions are taken.
+    pub accepting: bool,
+    /// How many batches of which size: (entries at most, batches), the last one without bound.
+    pub batch_sizes: Vec<(u64, u64)>,
+    /// Entries in all batches since the start.
+    pub batched: u64,
+}
+
+impl Log {
+    /// Opens the log in `dir` and starts its sequencer. Start-up is the only recovery.
+    ///
+    /// # Errors
+    /// Fails, without having changed anything, if the directory is not the sound directory of one
+    /// log, is in use, or ends before what was published.
+    pub fn open(dir: &Path, key: SigningKey, options: &Options) -> Result<Self, OpenError> {
+        recovery::open(dir, key, options)
+    }
+
+    /// The name in URLs: the last element of the origin.
+    pub fn name(&self) -> &str {
+        let origin = self.origin();
+        origin.rsplit_once('/').map_or(origin, |(_, name)| name)
+    }
+
+    /// The origin: the name of the log in its checkpoints.
+    pub fn origin(&self) -> &str {
+        &self.0.origin
+    }
+
+    /// Submits one entry, and answers once a published checkpoint covers it.
+    ///
+    /// # Errors
+    /// Fails if the log refuses the entry, or cannot take any.
+    pub async fn submit(&self, entry: Bytes) -> Result<Logged, SubmitError> {
+        let sequenced = self.sequence(vec![entry]).await?;
+        let result = sequenced.results.into_iter().next().ok_or(SubmitError::Unavailable)?;
+        let item = result.map_err(SubmitError::Rejected)?;
+        let receipt = self
+            .receipt_under(&sequenced.view, item.index, Some(item.leaf))
+            .map_err(|error| self.unavailable(&error))?
+            .ok_or(SubmitError::Unavailable)?;
+        let BatchItem { index, leaf, flags, new } = item;
+        Ok(Logged { index, leaf, flags, new, receipt })
+    }
+
+    /// Submits a batch. Each entry stands or falls by itself; one proof covers all that stand.
+    ///
+    /// # Errors
+    /// Fails if nothing was judged.
+    pub async fn submit_batch(&self, entries: Vec<Bytes>) -> Result<BatchLogged, SubmitError> {
+        let Sequenced { results, view } = self.sequence(entries).await?;
+        let logged = results.iter().filter_map(|result| result.as_ref().ok());
+        let mut leaves: Vec<(u64, Hash)> = logged.map(|item| (item.index, item.leaf)).collect();
+        leaves.sort_unstable();
+        leaves.dedup();
+        let hashes = self.compact_proof(&view, &leaves).map_err(|e| self.unavailable(&e))?;
+        let indexes = leaves.into_iter().map(|(index, _)| index).collect();
+        Ok(BatchLogged { results, checkpoint: view.note.clone(), indexes, hashes })
+    }
+
+    /// A compact proof that was verified: no answer leaves that its reader would refuse.
+    fn compact_proof(&self, view: &View, leaves: &[(u64, Hash)]) -> Result<Vec<Hash>, ReadError> {
+        if leaves.is_empty() {
+            return Ok(Vec::new());
+        }
+        let indexes: Vec<u64> = leaves.iter().map(|(index, _)| *index).collect();
+        let damaged = || ReadError::Damaged("the tree above these entries".to_owned());
+        let plan = Plan::batch(view.head.size, &indexes).map_err(|_| damaged())?;
+        let hashes = view.prove(&self.0.objects, &plan)?;
+        view.head.verify_batch(leaves, &hashes).map_err(|_| damaged())?;
+        Ok(hashes)
+    }
+
+    async fn sequence(&self, entries: Vec<Bytes>) -> Result<Sequenced, SubmitError> {
+        if self.0.read_only {
+            return Err(SubmitError::Unavailable);
+        }
+        let candidates = admission::check(self.0.clone(), entries).await?;
+        let (answer, receiver) = oneshot::channel();
+        let submission = Submission { candidates, answer };
+        self.0.pool.push(submission).map_err(|(error, _)| error)?;
+        receiver.await.unwrap_or(Err(SubmitError::Unavailable))
+    }
+
+    fn unavailable(&self, cause: &ReadError) -> SubmitError {
+        // The entry is logged and durable; only its proof could not be read. A resend gets it.
+        tracing::error!(log = self.name(), %cause, "no receipt for a logged entry");
+        SubmitError::Unavailable
+    }
+
+    /// The newest published tree.
+    pub fn published(&self) -> Arc<Published> {
+        self.0.view()
+    }
+
+    /// What `GET checkpoint` serves: the newest sealed checkpoint. Every one counts as sealed.
+    pub fn sealed(&self) -> Arc<Published> {
+        self.0.view()
+    }
+
+    /// A tile of any width up to what the published tree has; `None` beyond.
+    ///
+    /// # Errors
+    /// Fails if the store does, as all reads below.
+    pub fn tile(&self, id: TileId) -> Result<Option<Bytes>, ReadError> {
+        self.0.view().tile(&self.0.objects, id)
+    }
+
+    /// A bundle of any width up to what the published tree has; `None` beyond.
+    pub fn bundle(&self, id: BundleId) -> Result<Option<Bytes>, ReadError> {
+        self.0.view().bundle(&self.0.objects, id)
+    }
+
+    /// The bytes of an entry; `None` beyond the published tree.
+    pub fn entry(&self, index: u64) -> Result<Option<Bytes>, ReadError> {
+        self.0.view().entry(&self.0.objects, index)
+    }
+
+    /// The index of the entry with this leaf hash.
+    pub fn index_of(&self, leaf: &Hash) -> Result<Option<u64>, ReadError> {
+        self.0.index_of(leaf)
+    }
+
+    /// An inclusion proof in the tree of `size` entries; `None` beyond the published tree.
+    pub fn inclusion(&self, size: u64, index: u64) -> Result<Option<Vec<Hash>>, ReadError> {
+        self.prove(size, Plan::inclusion(size, index).ok())
+    }
+
+    /// A consistency proof; `None` beyond the published tree.
+    pub fn consistency(&self, old: u64, new: u64) -> Result<Option<Vec<Hash>>, ReadError> {
+        self.prove(new, Plan::consistency(old, new).ok())
+    }
+
+    /// One compact proof for several entries; `None` beyond the published tree.
+    pub fn batch_proof(&self, size: u64, indexes: &[u64]) -> Result<Option<Vec<Hash>>, ReadError> {
+        self.prove(size, Plan::batch(size, indexes).ok())
+    }
+
+    fn prove(&self, size: u64, plan: Option<Plan>) -> Result<Option<Vec<Hash>>, ReadError> {
+        let view = self.0.view();
+        let Some(plan) = plan.filter(|_| size <= view.head.size) else { return Ok(None) };
+        view.prove(&self.0.objects, &plan).map(Some)
+    }
+
+    /// A `.tlog-proof` of the entry under the newest checkpoint; `None` beyond the tree.
+    pub fn receipt(&self, index: u64) -> Result<Option<String>, ReadError> {
+        self.receipt_under(&self.0.view(), index, None)
+    }
+
+    /// Builds a receipt and verifies it as its reader will.
+    fn receipt_under(
+        &self,
+        view: &View,
+        index: u64,
+        leaf: Option<Hash>,
+    ) -> Result<Option<String>, ReadError> {
+        let Ok(plan) = Plan::inclusion(view.head.size, index) else { return Ok(None) };
+        let leaf = match leaf {
+            Some(leaf) => leaf,
+            None => match view.entry(&self.0.objects, index)? {
+                Some(entry) => leaf_hash(&entry),
+                None => return Ok(None),
+            },
+        };
+        let proof = view.prove(&self.0.objects, &plan)?;
+        view.head
+            .verify_inclusion(index, leaf, &proof)
+            .map_err(|_| ReadError::Damaged(format!("the tree above entry {index}")))?;
+        let checkpoint = view.checkpoint.clone();
+        Ok(Some(Receipt { index, proof, checkpoint, extra: None }.to_string()))
+    }
+
+    /// A register file by its hash.
+    pub fn register(&self, sha256: &Hash) -> Result<Option<Bytes>, ReadError> {
+        Ok(self.0.objects.register(sha256)?.map(Bytes::from))
+    }
+
+    /// What `log.json` says: where to find what, not to be trusted without the policy.
+    pub fn describe(&self) -> Value {
+        let manifest = self.0.manifest.read().unwrap_or_else(PoisonError::into_inner).clone();
+        json!({
+            "origin": self.origin(),
+            "vkeys": [self.0.log_key.to_string()],
+            "policy": self.0.policy_text,
+            "limits": {
+                "entry_bytes": jejak_proofs::merkle::ENTRY_LEN_MAX,
+                "batch_entries": BATCH_ENTRIES_MAX,
+                "batch_bytes": BATCH_BYTES_MAX,
+            },
+            "manifest": {
+                "index": manifest.index,
+                "leaf": manifest.leaf,
+                "election": manifest.election,
+                "version": manifest.version,
+                "units": manifest.units,
+                "contests": manifest.contests,
+            },
+        })
+    }
+
+    /// How the log is doing.
+    pub fn status(&self) -> Status {
+        let view = self.0.view();
+        let stats = self.0.stats.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Status {
+            size: view.head.size,
+            time_ms: view.time_ms,
+            checkpoint_age_ms: crate::clock::now_ms().saturating_sub(view.time_ms),
+            queue: self.0.pool.len() as u64,
+            accepting: !self.0.read_only && self.0.pool.is_open(),
+            batch_sizes: stats.batch_sizes(),
+            batched: stats.entries,
+        }
+    }
+
+    /// Resolves when the log met an error after which it must not go on, with the error.
+    pub async fn failed(&self) -> Arc<Fatal> {
+        let mut receiver = self.0.fatal.subscribe();
+        loop {
+            if let Some(fatal) = receiver.borrow_and_update().clone() {
+                return fatal;
+            }
+            if receiver.changed().await.is_err() {
+                // The sender lives in `self`.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Stops: takes no more, sequences what waits, syncs, saves derived state.
+    ///
+    /// # Errors
+    /// Fails with the error that ended the log, if there was one.
+    pub fn close(self) -> Result<(), Arc<Fatal>> {
+        self.0.pool.close();
+        let threads =
+            std::mem::take(&mut *self.0.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            thread.thread().unpark();
+            // A thread that panicked has left its cause in `fatal`.
+            let _ = thread.join();
+        }
+        match self.0.fatal.borrow().clone() {
+            Some(fatal) => Err(fatal),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Shared {
+    fn view(&self) -> Arc<View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keys(&self) -> RwLockReadGuard<'_, KeyBook> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The index of a published entry with this leaf hash. The table only knows where to look;
+    /// the tree decides.
+    fn index_of(&self, leaf: &Hash) -> Result<Option<u64>, ReadError> {
+        let candidates: Vec<u64> = {
+            let leaves = self.leaves.read().unwrap_or_else(PoisonError::into_inner);
+            leaves.candidates(leaf).collect()
+        };
+        if candidates.is_empty() {
+            return Ok(None);
+        }
+        let view = self.view();
+        for index in candidates {
+            if view.leaf(&self.objects, index)? == Some(*leaf) {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl ManifestInForce {
+    fn of(index: u64, entry: &Entry) -> Option<Self> {
+        let Body::Manifest(manifest) = entry.body() else { return None };
+        Some(Self {
+            index,
+            leaf: entry.leaf(),
+            election: manifest.election.to_string(),
+            version: manifest.version,
+            units: manifest.registers.units.sha256,
+            contests: manifest.registers.contests.sha256,
+        })
+    }
+}

@@ -1,0 +1,134 @@
+//! A published tree: one checkpoint, and everything that can be read under it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use jejak_proofs::{
+    merkle::{
+        BundleId, Hash, NodeId, Plan, TILE_WIDTH, Tile, TileError, TileId, TreeHead, entries,
+    },
+    note::UnverifiedCheckpoint,
+};
+
+use super::edge::Edge;
+use crate::store::{ObjectId, Objects, StoreError};
+
+/// A published tree: its right edge in memory, the rest in files that only grow.
+///
+/// Immutable. Readers hold one while the sequencer publishes the next, so a reader never waits
+/// for the writer and never sees half a batch.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The signed checkpoint.
+    pub checkpoint: UnverifiedCheckpoint,
+    /// The tree.
+    pub head: TreeHead,
+    /// The checkpoint as a note.
+    pub note: Arc<str>,
+    /// The clock reading of the batch, in milliseconds since 1970.
+    pub time_ms: u64,
+    pub(super) edge: Edge,
+}
+
+/// Why something that the log must have could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file that the tree needs is not there.
+    #[error("{0} is missing: run `jejak fsck`")]
+    Missing(String),
+    /// A file does not hold what its place in the tree demands.
+    #[error("{0} is damaged: run `jejak fsck`")]
+    Damaged(String),
+}
+
+impl View {
+    /// The tree of this edge under its checkpoint.
+    pub(super) fn new(checkpoint: UnverifiedCheckpoint, time_ms: u64, edge: Edge) -> Self {
+        let (head, note) = (edge.head(), checkpoint.note().into());
+        Self { checkpoint, head, note, time_ms, edge }
+    }
+
+    /// A tile of any width up to what the tree has; `None` beyond.
+    pub fn tile(&self, objects: &Objects, id: TileId) -> Result<Option<Bytes>, ReadError> {
+        let shift = 8 * (u32::from(id.level) + 1);
+        let full = id.index < self.head.size.checked_shr(shift).unwrap_or(0);
+        if !full {
+            return Ok(self.edge.tile(id).map(Bytes::from));
+        }
+        let object = ObjectId::Tile { level: id.level, index: id.index };
+        let len = usize::from(id.width) * 32;
+        let bytes = objects.read_range(object, 0, len)?;
+        bytes.map(|bytes| Some(bytes.into())).ok_or_else(|| ReadError::Missing(object.path()))
+    }
+
+    /// A bundle of any width up to what the tree has; `None` beyond.
+    pub fn bundle(&self, objects: &Objects, id: BundleId) -> Result<Option<Bytes>, ReadError> {
+        if id.index >= self.head.size / u64::from(TILE_WIDTH) {
+            return Ok(self.edge.bundle(id).map(Bytes::from));
+        }
+        let bytes = full_bundle(objects, id.index)?;
+        let len = jejak_proofs::merkle::prefix_len(&bytes, id.width)
+            .map_err(|_| ReadError::Damaged(id.path()))?;
+        Ok(Some(bytes.slice(..len)))
+    }
+
+    /// The bytes of an entry; `None` beyond the tree.
+    pub fn entry(&self, objects: &Objects, index: u64) -> Result<Option<Bytes>, ReadError> {
+        if index >= self.head.size {
+            return Ok(None);
+        }
+        if let Some(entry) = self.edge.entry(index) {
+            return Ok(Some(entry.clone()));
+        }
+        let bundle = full_bundle(objects, index / u64::from(TILE_WIDTH))?;
+        let damaged = || {
+            let object = ObjectId::Bundle { index: index / u64::from(TILE_WIDTH) };
+            ReadError::Damaged(object.path())
+        };
+        let all = entries(&bundle).map_err(|_| damaged())?;
+        let entry = all.get((index % u64::from(TILE_WIDTH)) as usize).ok_or_else(damaged)?;
+        Ok(Some(bundle.slice_ref(entry)))
+    }
+
+    /// The leaf hash of an entry of this tree; `None` beyond.
+    pub fn leaf(&self, objects: &Objects, index: u64) -> Result<Option<Hash>, ReadError> {
+        let node = NodeId { level: 0, index };
+        if index >= self.head.size {
+            return Ok(None);
+        }
+        Ok(Some(self.nodes(objects, &[node])?[0]))
+    }
+
+    /// Reads what a plan needs and combines it.
+    pub fn prove(&self, objects: &Objects, plan: &Plan) -> Result<Vec<Hash>, ReadError> {
+        let hashes = self.nodes(objects, plan.nodes())?;
+        Ok(plan.combine(&hashes).expect("one hash for each node of the plan"))
+    }
+
+    /// The hashes of complete subtrees of this tree; each tile is read once.
+    fn nodes(&self, objects: &Objects, nodes: &[NodeId]) -> Result<Vec<Hash>, ReadError> {
+        let mut tiles: HashMap<TileId, Tile> = HashMap::new();
+        let mut hashes = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            let id = TileId::of_node(*node, self.head.size)
+                .ok_or_else(|| ReadError::Missing(format!("{node:?}")))?;
+            if !tiles.contains_key(&id) {
+                let bytes = self.tile(objects, id)?.ok_or_else(|| ReadError::Missing(id.path()))?;
+                let damaged = |_: TileError| ReadError::Damaged(id.path());
+                tiles.insert(id, Tile::parse(id, &bytes).map_err(damaged)?);
+            }
+            let hash = tiles[&id].node(*node);
+            hashes.push(hash.ok_or_else(|| ReadError::Damaged(id.path()))?);
+        }
+        Ok(hashes)
+    }
+}
+
+fn full_bundle(objects: &Objects, index: u64) -> Result<Bytes, ReadError> {
+    let object = ObjectId::Bundle { index };
+    objects.read(object)?.map(Bytes::from).ok_or_else(|| ReadError::Missing(object.path()))
+}

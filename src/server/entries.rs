@@ -1,0 +1,126 @@
+//! `POST entries` and `POST entries/batch`: the write path.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, Request, State},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use jejak_proofs::merkle::{ENTRY_LEN_MAX, Hash, entries, prefix_len};
+use serde::Serialize;
+
+use super::{
+    FLAGS, Server, TEXT,
+    body::{self, Accepts},
+    limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX},
+    problem::{Code, Problem},
+};
+use crate::log::{BatchItem, BatchLogged, Logged, Rejection};
+
+const ENTRY: Accepts = Accepts { media_type: "text/plain", len_max: ENTRY_LEN_MAX };
+const BATCH: Accepts = Accepts { media_type: "application/octet-stream", len_max: BATCH_BYTES_MAX };
+const JSON_LINES: &str = "application/x-ndjson";
+
+/// `POST /<log>/entries`: answers with a receipt, after a published checkpoint covers the entry.
+pub(super) async fn submit(
+    State(server): State<Arc<Server>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let log = server.log(&name)?;
+    let held = body::read(request, ENTRY, &server.limits, &server.bodies).await?;
+    let logged = log.submit(held.bytes.clone()).await?;
+    receipt(&name, logged)
+}
+
+fn receipt(name: &str, logged: Logged) -> Result<Response, Problem> {
+    let status = if logged.new { StatusCode::CREATED } else { StatusCode::OK };
+    let location = format!("/{name}/entry/{}", logged.index);
+    let mut response = (status, [TEXT], logged.receipt).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, location.parse().map_err(Problem::internal)?);
+    if !logged.flags.is_empty() {
+        let flags = HeaderValue::from_str(&logged.flags).map_err(Problem::internal)?;
+        headers.insert(FLAGS, flags);
+    }
+    Ok(response)
+}
+
+/// `POST /<log>/entries/batch`: each entry stands or falls by itself; one proof for all that stand.
+pub(super) async fn submit_batch(
+    State(server): State<Arc<Server>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let log = server.log(&name)?;
+    let held = body::read(request, BATCH, &server.limits, &server.bodies).await?;
+    let logged = log.submit_batch(split(&held.bytes)?).await?;
+    Ok(([(header::CONTENT_TYPE, JSON_LINES)], lines(&server, logged)?).into_response())
+}
+
+/// The entries of a batch, sharing its memory.
+fn split(batch: &Bytes) -> Result<Vec<Bytes>, Code> {
+    // Counted before anything is collected: 4 MiB of empty entries would take 64 MiB of slices.
+    if prefix_len(batch, BATCH_ENTRIES_MAX).is_ok_and(|len| len < batch.len()) {
+        return Err(Code::TooLarge);
+    }
+    let entries = entries(batch).map_err(|_| Code::Malformed)?;
+    if entries.is_empty() {
+        return Err(Code::Malformed);
+    }
+    Ok(entries.into_iter().map(|entry| batch.slice_ref(entry)).collect())
+}
+
+#[derive(Serialize)]
+struct ItemLine<'a> {
+    index: u64,
+    leaf: Hash,
+    flags: Vec<&'a str>,
+    status: &'static str,
+}
+
+#[derive(Serialize)]
+struct ProblemLine {
+    problem: serde_json::Value,
+}
+
+#[derive(Serialize)]
+struct ProofLine<'a> {
+    checkpoint: &'a str,
+    indexes: &'a [u64],
+    hashes: Vec<String>,
+}
+
+fn lines(server: &Server, logged: BatchLogged) -> Result<Vec<u8>, Problem> {
+    let mut out = Vec::new();
+    for result in logged.results {
+        match result {
+            Ok(item) => push_item(&mut out, &item)?,
+            Err(rejection) => push_problem(&mut out, server, rejection)?,
+        }
+    }
+    let hashes = logged.hashes.iter().map(Hash::to_base64).collect();
+    let proof = ProofLine { checkpoint: &logged.checkpoint, indexes: &logged.indexes, hashes };
+    push_line(&mut out, &proof)?;
+    Ok(out)
+}
+
+fn push_item(out: &mut Vec<u8>, item: &BatchItem) -> Result<(), Problem> {
+    let flags = item.flags.split(',').filter(|flag| !flag.is_empty()).collect();
+    let status = if item.new { "new" } else { "known" };
+    push_line(out, &ItemLine { index: item.index, leaf: item.leaf, flags, status })
+}
+
+fn push_problem(out: &mut Vec<u8>, server: &Server, refused: Rejection) -> Result<(), Problem> {
+    let problem = Problem::from(refused);
+    server.refused(&problem.refused());
+    push_line(out, &ProblemLine { problem: problem.to_json() })
+}
+
+fn push_line(out: &mut Vec<u8>, line: &impl Serialize) -> Result<(), Problem> {
+    serde_json::to_writer(&mut *out, line).map_err(Problem::internal)?;
+    out.push(b'\n');
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! Every limit of the server, by name. SPEC.md repeats the ones that a client can meet.
+
+use std::time::Duration;
+
+/// Most bytes of a request's line and headers together; more is 431.
+pub const HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// Where the connection itself gives up on a head, with a bare 431: twice [`HEADER_BYTES_MAX`], so
+/// that a head just over the limit still gets an answer that says why.
+pub(super) const HEADER_BYTES_HARD_MAX: usize = 2 * HEADER_BYTES_MAX;
+
+/// Most header fields of a request; more is a bare 431.
+pub const HEADER_FIELDS_MAX: usize = 100;
+
+/// Most bytes of a request's target; more is 414. The longest that a route can need is a batch
+/// proof over [`PROOF_RANGES_MAX`] ranges, under 800 bytes.
+pub const URI_LEN_MAX: usize = 2_048;
+
+/// Most bytes of a batch; more is 413.
+pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Most entries of a batch; more is 413.
+pub const BATCH_ENTRIES_MAX: u16 = 1_000;
+
+/// Most ranges that one batch proof is asked for.
+pub const PROOF_RANGES_MAX: usize = 16;
+
+/// Most leaves that one batch proof is asked for.
+pub const PROOF_LEAVES_MAX: u64 = 1_024;
+
+/// Bytes that a connection may buffer in each direction.
+pub(super) const CONNECTION_BUFFER_MAX: usize = 64 * 1024;
+
+/// Bytes of an unread body that are still taken in, so that the answer is not lost to a reset.
+pub(super) const LINGER_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
+
+/// Times and sizes that tests make small. [`Limits::default`] is what SPEC.md documents.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Time for a whole head to arrive, from the first moment that one may; so it is also the
+    /// time that an idle connection is kept.
+    pub head_time_max: Duration,
+    /// Time for a whole body to arrive; then 408.
+    pub body_time_max: Duration,
+    /// Time from a request's head to the head of its answer; then 503.
+    pub request_time_max: Duration,
+    /// Time that a client may take no byte of an answer; then the connection ends.
+    pub write_stall_max: Duration,
+    /// Time that requests in flight get when the server stops.
+    pub shutdown_time_max: Duration,
+    /// Connections on the public listener; further ones wait in the kernel's queue.
+    pub connections_max: usize,
+    /// Connections on the operator's listener, counted apart so that a flood does not blind her.
+    pub operator_connections_max: usize,
+    /// Bytes of all bodies held at one time; then 503.
+    pub bodies_bytes_max: usize,
+    /// Reads of files at one time; further ones wait their turn.
+    pub reads_max: usize,
+    /// Time that the rest of a refused body is still taken in.
+    pub linger_time_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_time_max: Duration::from_secs(5),
+            body_time_max: Duration::from_secs(10),
+            request_time_max: Duration::from_secs(30),
+            write_stall_max: Duration::from_secs(10),
+            shutdown_time_max: Duration::from_secs(5),
+            connections_max: 4_096,
+            operator_connections_max: 64,
+            bodies_bytes_max: 256 * 1024 * 1024,
+            reads_max: 64,
+            linger_time_max: Duration::from_secs(1),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Metrics in the Prometheus text format, for the operator's own listener.
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use axum::{
+    extract::State,
+    http::header,
+    response::{IntoResponse as _, Response},
+};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, NoLabelSet, text::encode},
+    metrics::{
+        MetricType,
+        counter::Counter,
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+        histogram::Histogram,
+    },
+    registry::{Registry, Unit},
+};
+
+use super::{
+    Server,
+    problem::{Code, Problem},
+};
+use crate::log::{Log, Status};
+
+/// Upper bounds of the latency buckets, in seconds: a cached tile to a full pool.
+const LATENCY_BOUNDS_S: [f64; 14] =
+    [5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.25, 1.0, 2.5, 10.0];
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Route {
+    route: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Refusal {
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Named {
+    log: String,
+}
+
+type LatencyFamily = Family<Route, Histogram, fn() -> Histogram>;
+
+/// What the process counts about itself.
+pub(super) struct Metrics {
+    registry: Registry,
+    latency: LatencyFamily,
+    refusals: Family<Refusal, Counter>,
+    connections: Gauge,
+    cut: Counter<u64, AtomicU64>,
+}
+
+impl Metrics {
+    pub(super) fn new(logs: &[Log]) -> Self {
+        let latency = LatencyFamily::new_with_constructor(|| Histogram::new(LATENCY_BOUNDS_S));
+        let refusals = Family::default();
+        let connections = Gauge::default();
+        let cut = Counter::default();
+        let mut registry = Registry::with_prefix("jejak");
+        registry.register_with_unit(
+            "request",
+            "Time to the head of the answer, by route",
+            Unit::Seconds,
+            latency.clone(),
+        );
+        registry.register(
+            "refusals",
+            "Refused requests and batch items, by code",
+            refusals.clone(),
+        );
+        registry.register("connections", "Open connections", connections.clone());
+        registry.register("connections_cut", "Connections that ended in an error", cut.clone());
+        registry.register_collector(Box::new(Logs(logs.to_vec())));
+        Self { registry, latency, refusals, connections, cut }
+    }
+
+    pub(super) fn answered(&self, route: &str, elapsed: Duration) {
+        let label = Route { route: route.to_owned() };
+        self.latency.get_or_create(&label).observe(elapsed.as_secs_f64());
+    }
+
+    pub(super) fn refused(&self, code: Code) {
+        self.refusals.get_or_create(&Refusal { code: code.as_str() }).inc();
+    }
+
+    /// Counts a connection until the result is dropped.
+    pub(super) fn connection(&self) -> Open {
+        self.connections.inc();
+        Open(self.connections.clone())
+    }
+
+    pub(super) fn cut(&self) {
+        self.cut.inc();
+    }
+}
+
+/// An open connection.
+pub(super) struct Open(Gauge);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// `GET /metrics`
+pub(super) async fn scrape(State(server): State<Arc<Server>>) -> Result<Response, Problem> {
+    const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let mut text = String::new();
+    encode(&mut text, &server.metrics.registry).map_err(Problem::internal)?;
+    Ok(([(header::CONTENT_TYPE, TYPE)], text).into_response())
+}
+
+/// Asks every log for its status when it is scraped, so nothing has to be kept in step.
+struct Logs(Vec<Log>);
+
+impl fmt::Debug for Logs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(Log::origin)).finish()
+    }
+}
+
+impl Collector for Logs {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let all: Vec<(Named, Status)> = self.0.iter().map(status).collect();
+        let mut gauge = |name, help, unit: Option<&Unit>, value: fn(&Status) -> f64| {
+            let mut family = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+            all.iter().try_for_each(|(named, status)| {
+                ConstGauge::new(value(status)).encode(family.encode_family(named)?)
+            })
+        };
+        // A gauge is a float: exact up to 2^53 entries.
+        gauge("tree_size", "Entries under the newest checkpoint.", None, |s| s.size as f64)?;
+        let age = |s: &Status| s.checkpoint_age_ms as f64 / 1e3;
+        gauge("checkpoint_age", "Age of the checkpoint.", Some(&Unit::Seconds), age)?;
+        gauge("queue", "Entries that wait for a batch.", None, |s| s.queue as f64)?;
+        gauge("accepting", "1 if entries are taken.", None, |s| f64::from(u8::from(s.accepting)))?;
+
+        let help = "Entries of a batch.";
+        let mut family =
+            encoder.encode_descriptor("batch_entries", help, None, MetricType::Histogram)?;
+        all.iter().try_for_each(|(named, status)| {
+            let buckets: Vec<(f64, u64)> = status.batch_sizes.iter().map(bucket).collect();
+            let count = buckets.iter().map(|(_, batches)| batches).sum();
+            let mut metric = family.encode_family(named)?;
+            metric.encode_histogram::<NoLabelSet>(status.batched as f64, count, &buckets, None)
+        })
+    }
+}
+
+fn status(log: &Log) -> (Named, Status) {
+    (Named { log: log.name().to_owned() }, log.status())
+}
+
+/// The last bucket has no bound: the format writes `+Inf`.
+fn bucket(&(bound, batches): &(u64, u64)) -> (f64, u64) {
+    (if bound == u64::MAX { f64::INFINITY } else { bound as f64 }, batches)
+}

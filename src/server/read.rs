@@ -1,0 +1,136 @@
+//! What anyone may read: checkpoints, tiles, entries, receipts, registers.
+//!
+//! A well-formed name of something that is not there is 404; anything that is not in the one
+//! spelling of its name is 400.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    http::HeaderValue,
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use jejak_proofs::merkle::{Hash, TilePath};
+use serde_json::json as object;
+
+use super::{
+    BYTES, IMMUTABLE, SECOND, SIZE, Server, TEXT, json,
+    number::number,
+    problem::{Code, Problem},
+};
+use crate::log::{Log, Published};
+
+type Shared = State<Arc<Server>>;
+type Answer = Result<Response, Problem>;
+
+/// `GET /<log>/checkpoint`
+pub(super) async fn checkpoint(State(server): Shared, Path(name): Path<String>) -> Answer {
+    Ok(note(&server.log(&name)?.sealed()))
+}
+
+/// `GET /<log>/checkpoint/latest`
+pub(super) async fn latest(State(server): Shared, Path(name): Path<String>) -> Answer {
+    Ok(note(&server.log(&name)?.published()))
+}
+
+fn note(published: &Published) -> Response {
+    let size = (SIZE, HeaderValue::from(published.head.size));
+    ([size], [TEXT, SECOND], published.note.to_string()).into_response()
+}
+
+/// `GET /<log>/tile/...`: a tile or a bundle, as C2SP tlog-tiles names them.
+pub(super) async fn tile(
+    State(server): Shared,
+    Path((name, path)): Path<(String, String)>,
+) -> Answer {
+    let path: TilePath = format!("tile/{path}").parse().map_err(|_| Code::Malformed)?;
+    let read = move |log: Log| match path {
+        TilePath::Tile(id) => log.tile(id),
+        TilePath::Bundle(id) => log.bundle(id),
+    };
+    let bytes: Bytes = server.look_up(&name, read).await?;
+    Ok(([BYTES, IMMUTABLE], bytes).into_response())
+}
+
+/// `GET /<log>/entry/<index>`
+pub(super) async fn entry(
+    State(server): Shared,
+    Path((name, index)): Path<(String, String)>,
+) -> Answer {
+    let index = number(&index)?;
+    let bytes = server.look_up(&name, move |log| log.entry(index)).await?;
+    Ok(([TEXT, IMMUTABLE], bytes).into_response())
+}
+
+/// `GET /<log>/receipt/<index>`
+pub(super) async fn receipt(
+    State(server): Shared,
+    Path((name, index)): Path<(String, String)>,
+) -> Answer {
+    let index = number(&index)?;
+    let receipt = server.look_up(&name, move |log| log.receipt(index)).await?;
+    let size = HeaderValue::from(size_of(&receipt).ok_or_else(|| Problem::internal(NoSize))?);
+    Ok(([(SIZE, size)], [TEXT], receipt).into_response())
+}
+
+/// A receipt of ours without a checkpoint in it.
+#[derive(Debug, thiserror::Error)]
+#[error("a receipt names no tree size")]
+struct NoSize;
+
+/// The size of the tree that a receipt speaks about: the second line of its checkpoint, which
+/// follows the first empty line. Asking the log for its size instead could race with a batch.
+fn size_of(receipt: &str) -> Option<u64> {
+    let (_, checkpoint) = receipt.split_once("\n\n")?;
+    number(checkpoint.lines().nth(1)?).ok()
+}
+
+/// `GET /<log>/leaf/<hex leaf hash>`
+pub(super) async fn leaf(
+    State(server): Shared,
+    Path((name, leaf)): Path<(String, String)>,
+) -> Answer {
+    let leaf: Hash = leaf.parse().map_err(|_| Code::Malformed)?;
+    let index = server.look_up(&name, move |log| log.index_of(&leaf)).await?;
+    // Read after the index, so that the size covers it.
+    let size = HeaderValue::from(server.log(&name)?.published().head.size);
+    Ok(([(SIZE, size)], json(&object!({ "index": index }))).into_response())
+}
+
+/// `GET /<log>/register/<sha256>`
+pub(super) async fn register(
+    State(server): Shared,
+    Path((name, sha256)): Path<(String, String)>,
+) -> Answer {
+    let sha256: Hash = sha256.parse().map_err(|_| Code::Malformed)?;
+    let bytes = server.look_up(&name, move |log| log.register(&sha256)).await?;
+    Ok(([BYTES, IMMUTABLE], bytes).into_response())
+}
+
+/// `GET /<log>/log.json`
+pub(super) async fn describe(State(server): Shared, Path(name): Path<String>) -> Answer {
+    let log = server.log(&name)?;
+    let size = (SIZE, HeaderValue::from(log.published().head.size));
+    Ok(([size], [SECOND], json(&log.describe())).into_response())
+}
+
+/// `GET /`
+pub(super) async fn logs(State(server): Shared) -> Response {
+    let each = |log: &Log| object!({ "name": log.name(), "origin": log.origin() });
+    let logs: Vec<_> = server.logs().map(each).collect();
+    json(&object!({ "logs": logs }))
+}
+
+/// `GET /healthz`: the process answers.
+pub(super) async fn healthy() -> Response {
+    ([TEXT], "ok\n").into_response()
+}
+
+/// `GET /readyz`: every log takes entries.
+pub(super) async fn ready(State(server): Shared) -> Answer {
+    match server.logs().all(|log| log.status().accepting) {
+        true => Ok(healthy().await),
+        false => Err(Code::Unavailable.into()),
+    }
+}

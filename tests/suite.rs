@@ -1,0 +1,12 @@
+//! Tests of the program's parts through their public interfaces, in one binary.
+
+#[path = "suite/fetch.rs"]
+mod fetch;
+#[path = "suite/fixture.rs"]
+mod fixture;
+#[path = "suite/hostile.rs"]
+mod hostile;
+#[path = "suite/http.rs"]
+mod http;
+#[path = "suite/http_write.rs"]
+mod http_write;
