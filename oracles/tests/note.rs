@@ -99,7 +99,7 @@ fn verdicts() {
             .map(|key| key.sign_line(if rng.below(3) == 0 { "another\n" } else { &text }))
             .collect();
         let known: Vec<VerifierKey> =
-            signers.iter().filter_map(|key| (rng.below(2) == 0).then(|| key.verifier())).collect();
+            signers.iter().filter(|_| rng.below(2) == 0).map(SigningKey::verifier).collect();
         let known: Vec<&VerifierKey> = known.iter().collect();
 
         let note = compose(&text, &lines);
