@@ -1,5 +1,6 @@
 //! Verifier keys: one spelling, no weak keys, no malleable signatures.
 
+use ed25519_dalek::Verifier as _;
 use jejak_proofs::note::{KeyError, KeyId, KeyIdError, KeyKind, SignatureError, SignedNote};
 use jejak_proofs::note::{VerifierKey, Weakness, valid_name};
 
@@ -225,6 +226,21 @@ fn malleable_signatures() {
         let signature = [&signature[..32], &unhex(s)].concat();
         assert_eq!(key.verify(text, &signature), want, "{s}");
     }
+}
+
+/// A signature that only who has the private key can make, with the identity as R: the equation
+/// holds, and some verifiers take it.
+#[test]
+fn r_of_small_order() {
+    let r = unhex("0100000000000000000000000000000000000000000000000000000000000000");
+    let s = unhex("3777571940ee7be9f8ff4e09e1fb6f0740d2ca4e806a6ab4c0d6f35bddf19c0f");
+    let signature = [r, s].concat();
+    let key = VerifierKey::parse(LOG_VKEY).unwrap();
+    assert_eq!(key.verify("text\n", &signature), Err(SignatureError::Invalid));
+
+    let lax = ed25519_dalek::VerifyingKey::from_bytes(key.public_bytes()).unwrap();
+    let signature = ed25519_dalek::Signature::from_slice(&signature).unwrap();
+    assert!(lax.verify(b"text\n", &signature).is_ok());
 }
 
 #[test]
