@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::Signer as _;
 use zeroize::Zeroizing;
 
-use super::key::{PUBLIC_KEY_LEN, SIGNATURE_LEN, split_key, valid_name};
+use super::key::{SIGNATURE_LEN, split_key, valid_name};
 use super::{KeyError, KeyKind, VerifierKey};
 
 /// Bytes of the secret that a private key is derived from (RFC 8032, Section 5.1.5).
@@ -154,5 +154,3 @@ impl fmt::Debug for SigningKey {
         write!(f, "SigningKey({})", self.0.verifier())
     }
 }
-
-const _: () = assert!(PUBLIC_KEY_LEN == SEED_LEN && MATERIAL_LEN.is_multiple_of(3));
