@@ -116,7 +116,7 @@ fn fresh(args: &InitArgs, keys: &Path) -> Result<Beginning, Failure> {
     let log_key = key::generate(origin)?;
     let root_key = key::generate(&format!("{ROOT_ROLE}/{}", registers.top()))?;
     let roots = [root_key.verifier()];
-    let Built { manifest, units, contests, .. } =
+    let Built { manifest, units, contests } =
         manifest::build(origin, &args.rules, registers, &log_key.verifier(), &roots, 1)?;
     let manifest = Body::Manifest(Box::new(manifest)).sign(&[&root_key]);
     files::make_dir(keys)?;

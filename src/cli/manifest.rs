@@ -87,8 +87,6 @@ pub struct Built {
     pub manifest: Manifest,
     pub units: String,
     pub contests: String,
-    /// Code of the unit at the top.
-    pub top: String,
 }
 
 pub fn run(args: ManifestArgs, output: &Output) -> Result<Exit, Failure> {
@@ -185,8 +183,7 @@ pub fn build(
         threshold,
         version: 1,
     };
-    let top = register.code(0).to_owned();
-    Ok(Built { manifest, units, contests, top })
+    Ok(Built { manifest, units, contests })
 }
 
 /// The vocabulary of version 1 (SPEC.md, "Entries"); a manifest may list less, or other words.

@@ -3,6 +3,7 @@
 mod draft;
 mod exit;
 mod files;
+mod import;
 mod init;
 mod key;
 mod mandate;
@@ -37,10 +38,12 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Import(import::ImportArgs),
     Init(init::InitArgs),
     Key(key::KeyArgs),
     Mandate(mandate::MandateArgs),
     Manifest(manifest::ManifestArgs),
+    Receipt(import::ReceiptArgs),
     Revoke(mandate::RevokeArgs),
     Serve(serve::ServeArgs),
     Sign(sign::SignArgs),
@@ -70,10 +73,12 @@ pub fn main() -> ExitCode {
 
 fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
     match verb {
+        Verb::Import(args) => import::run(args, output),
         Verb::Init(args) => init::run(args, output),
         Verb::Key(args) => key::run(args, output),
         Verb::Mandate(args) => mandate::mandate(args, output),
         Verb::Manifest(args) => manifest::run(args, output),
+        Verb::Receipt(args) => import::receipt(args, output),
         Verb::Revoke(args) => mandate::revoke(args, output),
         Verb::Serve(args) => serve::run(args, output),
         Verb::Sign(args) => sign::run(args, output),

@@ -138,7 +138,7 @@ pub fn exit_of(error: &SubmitError) -> Exit {
     }
 }
 
-fn exit_of_receipt(error: &ReceiptError) -> Exit {
+pub fn exit_of_receipt(error: &ReceiptError) -> Exit {
     match error {
         ReceiptError::Checkpoint(error) => exit_of_checkpoint(error),
         ReceiptError::Inclusion(_) => Exit::Inclusion,
