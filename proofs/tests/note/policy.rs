@@ -227,13 +227,13 @@ fn limits() {
 #[test]
 fn composed_policies_read_back() {
     let genesis = GENESIS.parse().unwrap();
-    let key = log_key().verifier();
+    let keys = [log_key().verifier()];
     let url = "https://log.example/tally";
-    let text = Policy::compose(&[key.clone()], Some(url), &genesis).unwrap();
+    let text = Policy::compose(&keys, Some(url), &genesis).unwrap();
     let want =
         format!("# jejak-genesis example.com/tally {GENESIS}\nlog {LOG_VKEY} {url}\nquorum none\n");
     assert_eq!(text, want);
-    let text = Policy::compose(&[key.clone()], None, &genesis).unwrap();
+    let text = Policy::compose(&keys, None, &genesis).unwrap();
     assert_eq!(text, want.replace(&format!(" {url}"), ""));
     let policy = Policy::parse(&text).unwrap();
     assert_eq!(policy.require_genesis("example.com/tally"), Ok(genesis));
@@ -241,12 +241,12 @@ fn composed_policies_read_back() {
 
     let fails = |keys: &[_], url| Policy::compose(keys, url, &genesis).unwrap_err();
     assert_eq!(fails(&[], None), PolicyError { line: 0, kind: Kind::NoLog });
-    assert_eq!(fails(&[key.clone()], Some("a b")), PolicyError { line: 2, kind: Kind::Words });
+    assert_eq!(fails(&keys, Some("a b")), PolicyError { line: 2, kind: Kind::Words });
     let inject = Some("a\nquorum none");
-    assert_eq!(fails(&[key.clone()], inject), PolicyError { line: 4, kind: Kind::SecondQuorum });
+    assert_eq!(fails(&keys, inject), PolicyError { line: 4, kind: Kind::SecondQuorum });
     let other = SigningKey::from_seed("other", KeyKind::Ed25519, [5; 32]).unwrap().verifier();
     let several = PolicyError { line: 0, kind: Kind::SeveralLogs };
-    assert_eq!(fails(&[key.clone(), other], None), several);
+    assert_eq!(fails(&[keys[0].clone(), other], None), several);
     let twice = PolicyError { line: 3, kind: Kind::DuplicateKey };
-    assert_eq!(fails(&[key.clone(), key], None), twice);
+    assert_eq!(fails(&[keys[0].clone(), keys[0].clone()], None), twice);
 }
