@@ -212,10 +212,10 @@ fn what_is_not_signed() {
 #[test]
 fn added_lines() {
     let good = parse(CHECKPOINT).unwrap().verify(ORIGIN, &[log_key().verifier()]).unwrap();
-    let added = good.with_lines(&[WITNESS_LINE.into()]).unwrap();
+    let added = good.with_lines(&[WITNESS_LINE]).unwrap();
     assert_eq!(added.note(), format!("{CHECKPOINT}{WITNESS_LINE}"));
     assert_eq!((added.text(), added.head()), (good.text(), good.head()));
-    assert_eq!(good.with_lines(&[]), Ok(good.clone()));
+    assert_eq!(good.with_lines::<&str>(&[]), Ok(good.clone()));
 
     let bare = WITNESS_LINE.trim_end();
     for line in [
@@ -228,9 +228,9 @@ fn added_lines() {
         format!("\n\n{WITNESS_LINE}"),
         format!("{bare}\n\n{WITNESS_LINE}"),
     ] {
-        assert_eq!(good.with_lines(&[line.clone()]), Err(CheckpointError::AddedLine), "{line}");
+        assert_eq!(good.with_lines(&[&line]), Err(CheckpointError::AddedLine), "{line}");
     }
     let error = CheckpointError::Note(NoteError::TooManySignatures { max: 64 });
-    assert!(good.with_lines(&vec![WITNESS_LINE.into(); 63]).is_ok());
-    assert_eq!(good.with_lines(&vec![WITNESS_LINE.into(); 64]), Err(error));
+    assert!(good.with_lines(&[WITNESS_LINE; 63]).is_ok());
+    assert_eq!(good.with_lines(&[WITNESS_LINE; 64]), Err(error));
 }

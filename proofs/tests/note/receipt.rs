@@ -172,7 +172,7 @@ fn the_checkpoint_is_judged_first() {
     assert_eq!(fault(&resized), Some(CheckpointFault::LogSignature));
     let other = Receipt { checkpoint: checkpoint(3).into(), ..read.clone() };
     assert_eq!(fault(&other), Some(CheckpointFault::Quorum));
-    let forged = checkpoint(3).with_lines(&[WITNESS_LINE.into()]).unwrap();
+    let forged = checkpoint(3).with_lines(&[WITNESS_LINE]).unwrap();
     let error =
         ReceiptError::Checkpoint(CheckpointError::Cosignature { key: witness(1).verifier().id() });
     let other = Receipt { checkpoint: forged.into(), ..read };
