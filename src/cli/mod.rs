@@ -1,7 +1,9 @@
 //! The command line: wires the parts together. One verb, one file.
 
+mod evidence;
 mod exit;
 mod files;
+mod monitor;
 mod output;
 
 use std::process::ExitCode;
@@ -26,7 +28,9 @@ pub struct Cli {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-enum Verb {}
+enum Verb {
+    Monitor(monitor::MonitorArgs),
+}
 
 /// Runs the command line of this process. Results go to stdout, the rest to stderr.
 pub fn main() -> ExitCode {
@@ -48,6 +52,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(verb: Verb, _output: &Output) -> Result<Exit, Failure> {
-    match verb {}
+fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
+    match verb {
+        Verb::Monitor(args) => monitor::run(args, output),
+    }
 }
