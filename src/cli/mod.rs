@@ -1,6 +1,8 @@
 //! The command line: wires the parts together. One verb, one file.
 
+mod against;
 mod draft;
+mod evidence;
 mod exit;
 mod files;
 mod import;
@@ -8,6 +10,7 @@ mod init;
 mod key;
 mod mandate;
 mod manifest;
+mod monitor;
 mod output;
 mod place;
 mod serve;
@@ -43,6 +46,7 @@ enum Verb {
     Key(key::KeyArgs),
     Mandate(mandate::MandateArgs),
     Manifest(manifest::ManifestArgs),
+    Monitor(monitor::MonitorArgs),
     Receipt(import::ReceiptArgs),
     Revoke(mandate::RevokeArgs),
     Serve(serve::ServeArgs),
@@ -78,6 +82,7 @@ fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
         Verb::Key(args) => key::run(args, output),
         Verb::Mandate(args) => mandate::mandate(args, output),
         Verb::Manifest(args) => manifest::run(args, output),
+        Verb::Monitor(args) => monitor::run(args, output),
         Verb::Receipt(args) => import::receipt(args, output),
         Verb::Revoke(args) => mandate::revoke(args, output),
         Verb::Serve(args) => serve::run(args, output),
