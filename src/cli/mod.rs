@@ -1,6 +1,7 @@
 //! The command line: wires the parts together. One verb, one file.
 
 mod against;
+mod demo;
 mod draft;
 mod evidence;
 mod exit;
@@ -41,6 +42,7 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Demo(demo::DemoArgs),
     Import(import::ImportArgs),
     Init(init::InitArgs),
     Key(key::KeyArgs),
@@ -77,6 +79,7 @@ pub fn main() -> ExitCode {
 
 fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
     match verb {
+        Verb::Demo(args) => demo::run(args, output),
         Verb::Import(args) => import::run(args, output),
         Verb::Init(args) => init::run(args, output),
         Verb::Key(args) => key::run(args, output),
