@@ -10,3 +10,5 @@ mod hostile;
 mod http;
 #[path = "suite/http_write.rs"]
 mod http_write;
+#[path = "suite/monitor.rs"]
+mod monitor;

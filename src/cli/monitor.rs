@@ -255,7 +255,7 @@ fn open_failure(dir: &Path, error: &OpenError) -> Failure {
 fn state_failure(dir: &Path, error: &StateError) -> Failure {
     let message = format!("state {}: {error}", dir.display());
     match error {
-        StateError::Busy => Failure::config(message).next("end the other monitor"),
+        StateError::Busy => Failure::new(Exit::TryAgain, message),
         StateError::Io { .. } => Failure::new(Exit::Internal, message),
         _ => Failure::new(Exit::Internal, message).next(
             "keep the directory, find out what happened to it, and follow the log from a new one",

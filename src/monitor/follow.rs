@@ -114,8 +114,9 @@ impl<S: Source> Monitor<'_, S> {
         watch: &Watch<'_>,
     ) -> Result<PollError, PollError> {
         let verdict = evidence.verify(&self.policy.log_keys(self.origin));
-        // Ours are two verified heads that differ and hashes that were folded to both.
-        let conviction = verdict.expect("evidence that was just proved");
+        // Two verified heads that differ, and hashes that led to the newer: only leaf hashes that
+        // changed on our disk since they were checked can be in the way.
+        let conviction = verdict.map_err(|_| StateError::damaged("leaves"))?;
         let file = format!("evidence/{name}.evidence");
         let file = self.memory.publish(file, &evidence.to_string())?;
         let finding = Finding::of_log(Rule::Fork, conviction);
