@@ -1,8 +1,19 @@
 //! The command line: wires the parts together. One verb, one file.
 
+mod draft;
 mod exit;
 mod files;
+mod import;
+mod init;
+mod key;
+mod mandate;
+mod manifest;
 mod output;
+mod place;
+mod serve;
+mod sign;
+mod submit;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -26,7 +37,19 @@ pub struct Cli {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-enum Verb {}
+enum Verb {
+    Import(import::ImportArgs),
+    Init(init::InitArgs),
+    Key(key::KeyArgs),
+    Mandate(mandate::MandateArgs),
+    Manifest(manifest::ManifestArgs),
+    Receipt(import::ReceiptArgs),
+    Revoke(mandate::RevokeArgs),
+    Serve(serve::ServeArgs),
+    Sign(sign::SignArgs),
+    Submit(submit::SubmitArgs),
+    Verify(verify::VerifyArgs),
+}
 
 /// Runs the command line of this process. Results go to stdout, the rest to stderr.
 pub fn main() -> ExitCode {
@@ -48,6 +71,18 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(verb: Verb, _output: &Output) -> Result<Exit, Failure> {
-    match verb {}
+fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
+    match verb {
+        Verb::Import(args) => import::run(args, output),
+        Verb::Init(args) => init::run(args, output),
+        Verb::Key(args) => key::run(args, output),
+        Verb::Mandate(args) => mandate::mandate(args, output),
+        Verb::Manifest(args) => manifest::run(args, output),
+        Verb::Receipt(args) => import::receipt(args, output),
+        Verb::Revoke(args) => mandate::revoke(args, output),
+        Verb::Serve(args) => serve::run(args, output),
+        Verb::Sign(args) => sign::run(args, output),
+        Verb::Submit(args) => submit::run(args, output),
+        Verb::Verify(args) => verify::run(args, output),
+    }
 }

@@ -192,7 +192,7 @@ impl Log {
         let candidates = admission::check(self.0.clone(), entries).await?;
         let (answer, receiver) = oneshot::channel();
         let submission = Submission { candidates, answer };
-        self.0.pool.push(submission).map_err(|(error, _)| error)?;
+        self.0.pool.push(submission)?;
         receiver.await.unwrap_or(Err(SubmitError::Unavailable))
     }
 

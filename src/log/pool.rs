@@ -90,15 +90,18 @@ struct Waiting {
 }
 
 impl Pool {
-    /// Queues a submission, or gives it back with the reason.
-    pub fn push(&self, submission: Submission) -> Result<(), (SubmitError, Submission)> {
+    /// Queues a submission.
+    ///
+    /// # Errors
+    /// Fails if too much waits already, or if the pool is closed.
+    pub fn push(&self, submission: Submission) -> Result<(), SubmitError> {
         let (entries, bytes) = (submission.candidates.len(), submission.framed_len());
         let mut waiting = self.lock();
         if waiting.closed {
-            return Err((SubmitError::Closing, submission));
+            return Err(SubmitError::Closing);
         }
         if waiting.entries + entries > POOL_ENTRIES_MAX || waiting.bytes + bytes > POOL_BYTES_MAX {
-            return Err((SubmitError::Full, submission));
+            return Err(SubmitError::Full);
         }
         waiting.entries += entries;
         waiting.bytes += bytes;

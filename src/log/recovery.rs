@@ -162,11 +162,12 @@ pub fn create(
         return Err(CreateError::Exists(log_dir));
     }
     judge_genesis(key, manifest, units, contests)?;
+    // Syncs the names of the new directories as well.
+    let mut journal = Journal::create(&log_dir.join("journal"), JournalOptions::default())?;
     let _lock = DirLock::acquire(&log_dir)?;
     let objects = Objects::open(&log_dir);
     objects.put_register(units)?;
     objects.put_register(contests)?;
-    let mut journal = Journal::create(&log_dir.join("journal"), JournalOptions::default())?;
     let genesis = leaf_hash(manifest);
     let entries = vec![Bytes::copy_from_slice(manifest)];
     let grown = integrate(&Edge::new(), &entries, &[genesis]);

@@ -1,12 +1,13 @@
 //! A published tree: one checkpoint, and everything that can be read under it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use jejak_proofs::{
-    merkle::{
-        BundleId, Hash, NodeId, Plan, TILE_WIDTH, Tile, TileError, TileId, TreeHead, entries,
-    },
+    merkle::{BundleId, Hash, NodeId, Plan, TILE_WIDTH, Tile, TileId, TreeHead, entries},
     note::UnverifiedCheckpoint,
 };
 
@@ -116,15 +117,19 @@ impl View {
         for node in nodes {
             let id = TileId::of_node(*node, self.head.size)
                 .ok_or_else(|| ReadError::Missing(format!("{node:?}")))?;
-            if !tiles.contains_key(&id) {
-                let bytes = self.tile(objects, id)?.ok_or_else(|| ReadError::Missing(id.path()))?;
-                let damaged = |_: TileError| ReadError::Damaged(id.path());
-                tiles.insert(id, Tile::parse(id, &bytes).map_err(damaged)?);
-            }
-            let hash = tiles[&id].node(*node);
+            let tile = match tiles.entry(id) {
+                Entry::Occupied(tile) => tile.into_mut(),
+                Entry::Vacant(place) => place.insert(self.parsed_tile(objects, id)?),
+            };
+            let hash = tile.node(*node);
             hashes.push(hash.ok_or_else(|| ReadError::Damaged(id.path()))?);
         }
         Ok(hashes)
+    }
+
+    fn parsed_tile(&self, objects: &Objects, id: TileId) -> Result<Tile, ReadError> {
+        let bytes = self.tile(objects, id)?.ok_or_else(|| ReadError::Missing(id.path()))?;
+        Tile::parse(id, &bytes).map_err(|_| ReadError::Damaged(id.path()))
     }
 }
 

@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha2::{Digest as _, Sha256};
 
-/// Bytes in a [`Hash`].
+/// Bytes in a hash.
 pub const HASH_LEN: usize = 32;
 
 /// A SHA-256 hash: a leaf hash, an inner node, a root, or the hash of a file.

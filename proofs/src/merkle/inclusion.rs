@@ -58,10 +58,11 @@ impl TreeHead {
         let (inner, border) = proof.split_at(inner);
         let mut root = leaf;
         for (level, sibling) in inner.iter().enumerate() {
-            root = match index >> level & 1 {
-                0 => node_hash(&root, sibling),
-                _ => node_hash(sibling, &root),
+            let (left, right) = match index >> level & 1 {
+                0 => (&root, sibling),
+                _ => (sibling, &root),
             };
+            root = node_hash(left, right);
         }
         for sibling in border {
             root = node_hash(sibling, &root);

@@ -1,7 +1,7 @@
 //! Trust policies (C2SP tlog-policy): which logs, which witnesses, which quorum.
 //!
 //! ```text
-//! # jejak-genesis example.com/tally 5df6e0e2761359d30a8275058e299fcc0381534545f55cf43e41983f5d4c9456
+//! # jejak-genesis example.com/tally 5df6e0e2761359d30a8275058e299fcc03815345...
 //! log example.com/tally+1a2b3c4d+AekyeRrm... https://log.example.com/tally
 //!
 //! witness W1 witness.example/w1+5e6f7a8b+BMlm...
@@ -323,8 +323,8 @@ impl Policy {
         Ok(found)
     }
 
-    /// The newest time, in POSIX seconds, such that witnesses whose cosignatures are of that time or
-    /// later make a quorum; `None` where the policy needs none.
+    /// The newest time, in POSIX seconds, such that the witnesses that cosigned then or later make
+    /// a quorum; `None` where the policy needs none.
     ///
     /// # Errors
     /// [`CheckpointError::Quorum`] if those that cosigned are not a quorum, else as

@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::Signer as _;
 use zeroize::Zeroizing;
 
-use super::key::{PUBLIC_KEY_LEN, SIGNATURE_LEN, split_key, valid_name};
+use super::key::{SIGNATURE_LEN, split_key, valid_name};
 use super::{KeyError, KeyKind, VerifierKey};
 
 /// Bytes of the secret that a private key is derived from (RFC 8032, Section 5.1.5).
@@ -62,7 +62,7 @@ impl Secret {
         let mut material = Zeroizing::new([self.verifier.kind().byte(); MATERIAL_LEN]);
         material[1..].copy_from_slice(self.key.as_bytes());
         let mut base64 = Zeroizing::new([0; MATERIAL_BASE64_LEN]);
-        STANDARD.encode_slice(&*material, &mut *base64).expect("33 bytes are 44 of base64");
+        STANDARD.encode_slice(*material, &mut *base64).expect("33 bytes are 44 of base64");
         let base64 = core::str::from_utf8(&*base64).expect("base64 is ASCII");
 
         let id = self.verifier.id();
@@ -154,5 +154,3 @@ impl fmt::Debug for SigningKey {
         write!(f, "SigningKey({})", self.0.verifier())
     }
 }
-
-const _: () = assert!(PUBLIC_KEY_LEN == SEED_LEN && MATERIAL_LEN % 3 == 0);

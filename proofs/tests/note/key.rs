@@ -1,5 +1,6 @@
 //! Verifier keys: one spelling, no weak keys, no malleable signatures.
 
+use ed25519_dalek::Verifier as _;
 use jejak_proofs::note::{KeyError, KeyId, KeyIdError, KeyKind, SignatureError, SignedNote};
 use jejak_proofs::note::{VerifierKey, Weakness, valid_name};
 
@@ -211,21 +212,35 @@ fn every_flipped_bit_of_a_signature_is_refused() {
     assert_eq!(key.verify("This is an example message.", &signature), Err(SignatureError::Invalid));
 }
 
-/// S plus 1, 2 and 15 times the order of the group: the same equation holds (RFC 8032, 5.1.7).
+/// S, then S plus 1, 2 and 15 times the order of the group, for which the equation holds too.
 #[test]
 fn malleable_signatures() {
-    for malleable in [
-        "Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTbYLPEyinV9sv+73GFgvWrVXmRKuwHjG1Yu72IneyaRM=",
-        "Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTWlbFcEIKajMGmLVp9QS1wlXmRKuwHjG1Yu72IneyaSM=",
-        "Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTYxlBKZkSWazojkiwQ7UH0lbmRKuwHjG1Yu72IneyafM=",
+    let (key, text, signature) = foo_signature();
+    let invalid = Err(SignatureError::Invalid);
+    for (s, want) in [
+        ("80aed9b60d444583595ec6233811f79855e644abb01e31b562eef62277b26903", Ok(())),
+        ("6d82cf1328a757db2ffbbdc6160bd6ad55e644abb01e31b562eef62277b26913", invalid),
+        ("5a56c570420a6a330698b569f504b5c255e644abb01e31b562eef62277b26923", invalid),
+        ("63194129991259ace88e48b043b507d256e644abb01e31b562eef62277b269f3", invalid),
     ] {
-        let text = "This is an example message.\n";
-        let note = format!("{text}\n\u{2014} example.com/foo {malleable}\n");
-        let note = SignedNote::parse(note.as_bytes()).unwrap();
-        let key = VerifierKey::parse(FOO_VKEY).unwrap();
-        let signature = note.lines()[0].signature();
-        assert_eq!(key.verify(text, signature), Err(SignatureError::Invalid));
+        let signature = [&signature[..32], &unhex(s)].concat();
+        assert_eq!(key.verify(text, &signature), want, "{s}");
     }
+}
+
+/// A signature that only who has the private key can make, with the identity as R: the equation
+/// holds, and some verifiers take it.
+#[test]
+fn r_of_small_order() {
+    let r = unhex("0100000000000000000000000000000000000000000000000000000000000000");
+    let s = unhex("3777571940ee7be9f8ff4e09e1fb6f0740d2ca4e806a6ab4c0d6f35bddf19c0f");
+    let signature = [r, s].concat();
+    let key = VerifierKey::parse(LOG_VKEY).unwrap();
+    assert_eq!(key.verify("text\n", &signature), Err(SignatureError::Invalid));
+
+    let lax = ed25519_dalek::VerifyingKey::from_bytes(key.public_bytes()).unwrap();
+    let signature = ed25519_dalek::Signature::from_slice(&signature).unwrap();
+    assert!(lax.verify(b"text\n", &signature).is_ok());
 }
 
 #[test]

@@ -25,15 +25,15 @@ const WITNESS_PRIVATE: &str = "PRIVATE+KEY+witness.example/w1+df1c0a35+\
 const CHECKPOINT: &str = "example.com/tally\n3\nA9jN2rnQIZbqXtL42/AQnTXSHwcp5YXyeuKU7VUuwys=\n\n\
     \u{2014} example.com/tally X3AYSSzBUc9jXmDJYmwccwGOdTshYPm1FXMCQIhTwsk7plpqcSzZqTCU2s8uF4v75J06\
     Ug1Irc1K2eLB/iNeG4j4BA4=\n";
-const WITNESS_LINE: &str = "\u{2014} witness.example/w1 3xwKNQAAAABmhR4A+B4mhiHsuXFHb8kpwrXABC/r0tAR\
-    ufVSgx7IIclXYCQmSXDKBQCGoU5MgWFxkjlu8wMCOpQUyn1ZpfsiUogjBw==\n";
+const WITNESS_LINE: &str = "\u{2014} witness.example/w1 3xwKNQAAAABmhR4A+B4mhiHsuXFHb8kpwrXABC/r0t\
+    ARufVSgx7IIclXYCQmSXDKBQCGoU5MgWFxkjlu8wMCOpQUyn1ZpfsiUogjBw==\n";
 const WITNESS_TIME: u64 = 1_720_000_000;
 
 /// The example of C2SP signed-note.
 const FOO_VKEY: &str = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
 const FOO_NOTE: &str = "This is an example message.\n\n\
-    \u{2014} example.com/foo Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFX\
-    mRKuwHjG1Yu72IneyaQM=\n";
+    \u{2014} example.com/foo Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3m\
+    FXmRKuwHjG1Yu72IneyaQM=\n";
 
 fn log_key() -> SigningKey {
     SigningKey::from_seed("example.com/tally", KeyKind::Ed25519, [1; 32]).unwrap()

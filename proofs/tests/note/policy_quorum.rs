@@ -56,7 +56,7 @@ fn every_subset_of_witnesses() {
             at_least(2, &[has(1), has(2), has(3)]) && (has(4) || has(5))
         }),
         (
-            "group a all X1 X2\ngroup b all X3 X4\ngroup c 2 a X5 b\ngroup unused any c\nquorum c\n",
+            "group a all X1 X2\ngroup b all X3 X4\ngroup c 2 a X5 b\ngroup d any c\nquorum c\n",
             |has| at_least(2, &[has(1) && has(2), has(5), has(3) && has(4)]),
         ),
     ];

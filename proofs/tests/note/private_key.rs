@@ -15,8 +15,8 @@ fn the_example_of_go() {
     let key = SigningKey::parse(NEUMANN).unwrap();
     let text = "If you think cryptography is the answer to your problem,\n\
         then you don't know what your problem is.\n";
-    let line = "\u{2014} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSN\
-        XgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
+    let line = "\u{2014} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZ\
+        SNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
     assert_eq!(key.sign_line(text), line);
     assert_eq!(key.verifier().to_string(), NEUMANN_VKEY);
     assert_eq!(key.name(), "PeterNeumann");

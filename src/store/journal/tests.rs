@@ -157,7 +157,7 @@ fn opens_with_all_records_and_continues_the_chain() {
         assert_eq!(journal.head(), records.last().unwrap().head);
         assert_eq!(journal.time_ms(), records.last().unwrap().time_ms);
         assert_eq!(journal.first(), 0);
-        records.push(record(journal.head().size, &vec![1500 * more; 3]));
+        records.push(record(journal.head().size, &[1500 * more; 3]));
         commit(&mut journal, records.last().unwrap());
     }
     assert_eq!(replay(&path).unwrap(), (records, None));

@@ -1,0 +1,319 @@
+//! `jejak manifest build`: registers and rules out of what an authority has.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use clap::{Args, Subcommand};
+use jejak_proofs::{
+    merkle::{Hash, sha256},
+    note::VerifierKey,
+    tally::{
+        Body, Contest, ContestRegister, FileRef, Id, LogKey, Manifest, REGISTER_LEN_MAX, Registers,
+        Role, Sexes, Unit, UnitCode, UnitRegister, Word,
+    },
+};
+use serde_json::json;
+
+use super::{
+    exit::{Exit, Failure},
+    files,
+    output::Output,
+};
+
+/// Build the manifest of an election.
+#[derive(Debug, Args)]
+pub struct ManifestArgs {
+    #[command(subcommand)]
+    verb: ManifestVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum ManifestVerb {
+    /// Bring the registers into their one spelling and write the unsigned manifest beside them.
+    Build(BuildArgs),
+}
+
+#[derive(Debug, Args)]
+struct BuildArgs {
+    /// Origin of the log: a URL without scheme, such as `log.example/2024`.
+    #[arg(long)]
+    origin: String,
+    #[command(flatten)]
+    rules: RuleArgs,
+    /// vkey of the log; its name is the origin.
+    #[arg(long = "log-key", value_name = "VKEY")]
+    log_key: String,
+    /// vkeys of the root keys, named `root/<unit>`.
+    #[arg(long = "root", value_name = "VKEY", required = true)]
+    roots: Vec<String>,
+    /// How many root keys must sign.
+    #[arg(long, default_value_t = 1)]
+    threshold: u32,
+    /// Directory for `manifest.json`, `units.csv` and `contests.jsonl`.
+    #[arg(short, long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// Units, contests and what differs from the default rules.
+#[derive(Clone, Debug, Args)]
+pub struct RuleArgs {
+    /// The units: a CSV with the columns unit,parent,kind,name,registered.l,registered.p.
+    #[arg(long, value_name = "CSV[.gz]")]
+    pub units: PathBuf,
+    /// A contest and its options in order, held everywhere: `ppwp=01,02`. Repeatable.
+    #[arg(long = "contest", value_name = "ID=OPTION,...")]
+    contests: Vec<String>,
+    /// Contests with a scope of their own: a JSON line each, with id, options and scope.
+    #[arg(long = "contests", value_name = "FILE")]
+    pub contest_file: Option<PathBuf>,
+    /// The election id [default: the last element of the origin].
+    #[arg(long)]
+    election: Option<Id>,
+    /// Kinds of units that are polling stations [default: kinds without names and children].
+    #[arg(long = "station-kind", value_name = "KIND")]
+    station_kinds: Vec<Word>,
+    /// Kinds of stations that the limits by register do not bind: post, mobile, special.
+    #[arg(long = "exempt-kind", value_name = "KIND")]
+    exempt_kinds: Vec<Word>,
+    /// The largest plausible number at an ordinary station.
+    #[arg(long, default_value_t = 300)]
+    station_max: u32,
+}
+
+/// A manifest and its two registers, each in its one spelling.
+pub struct Built {
+    pub manifest: Manifest,
+    pub units: String,
+    pub contests: String,
+}
+
+pub fn run(args: ManifestArgs, output: &Output) -> Result<Exit, Failure> {
+    let ManifestVerb::Build(args) = args.verb;
+    let vkey = |vkey: &String| {
+        VerifierKey::parse(vkey).map_err(|error| Failure::config(format!("{vkey}: {error}")))
+    };
+    let log_key = vkey(&args.log_key)?;
+    let roots = args.roots.iter().map(vkey).collect::<Result<Vec<_>, _>>()?;
+    let registers = read_registers(&args.rules)?;
+    let built = build(&args.origin, &args.rules, registers, &log_key, &roots, args.threshold)?;
+    files::make_dir(&args.out)?;
+    let text = Body::Manifest(Box::new(built.manifest)).text();
+    let json = text.split_once('\n').map_or("", |(_, json)| json);
+    files::write(&args.out.join("manifest.json"), json.as_bytes())?;
+    files::write(&args.out.join("units.csv"), built.units.as_bytes())?;
+    files::write(&args.out.join("contests.jsonl"), built.contests.as_bytes())?;
+    let (units, contests) = (sha256(built.units.as_bytes()), sha256(built.contests.as_bytes()));
+    let out = args.out.display().to_string();
+    output.result(
+        || format!("units     {units}\ncontests  {contests}\nwrote {out}/manifest.json"),
+        &json!({"units": units, "contests": contests, "out": out}),
+    );
+    output.text(format!("next: jejak sign {out}/manifest.json -k ROOT_KEY -o {out}/manifest.note"));
+    Ok(Exit::Ok)
+}
+
+/// The registers of an election, read and in their one spelling.
+pub struct ReadRegisters {
+    units: String,
+    register: UnitRegister,
+    contests: String,
+}
+
+impl ReadRegisters {
+    /// Code of the unit at the top.
+    pub fn top(&self) -> &str {
+        self.register.code(0)
+    }
+}
+
+/// Reads units and contests and brings them into their one spelling.
+pub fn read_registers(rules: &RuleArgs) -> Result<ReadRegisters, Failure> {
+    let units = read_units(&rules.units)?;
+    let fail = |error| Failure::config(format!("{}: {error}", rules.units.display()));
+    let units = UnitRegister::spell(&units).map_err(fail)?;
+    let register = UnitRegister::parse(units.as_bytes()).map_err(fail)?;
+    let contests = read_contests(rules, register.code(0))?;
+    Ok(ReadRegisters { units, register, contests })
+}
+
+/// Makes the first manifest of a log: the default rules, with what the arguments change.
+pub fn build(
+    origin: &str,
+    rules: &RuleArgs,
+    registers: ReadRegisters,
+    log_key: &VerifierKey,
+    roots: &[VerifierKey],
+    threshold: u32,
+) -> Result<Built, Failure> {
+    let ReadRegisters { units, register, contests } = registers;
+    let election = match &rules.election {
+        Some(election) => election.clone(),
+        None => origin.rsplit('/').next().unwrap_or(origin).parse().map_err(|error| {
+            Failure::config(format!("election id from the origin: {error}")).next("pass --election")
+        })?,
+    };
+    let levels = levels(&register)?;
+    let station_kinds = match rules.station_kinds.is_empty() {
+        true => station_kinds(&register, &levels),
+        false => rules.station_kinds.clone(),
+    };
+    let mut roots: Vec<&VerifierKey> = roots.iter().collect();
+    roots.sort_by(|a, b| (a.name(), a.id()).cmp(&(b.name(), b.id())));
+    let file =
+        |text: &String| FileRef { bytes: text.len() as u64, sha256: sha256(text.as_bytes()) };
+    let manifest = Manifest {
+        bases: words(&BASES),
+        decision: None,
+        election,
+        exempt_kinds: rules.exempt_kinds.clone(),
+        genesis: None,
+        levels: levels.clone(),
+        log: origin.into(),
+        log_keys: vec![LogKey { from: 0, until: None, vkey: log_key.to_string().into() }],
+        previous: None,
+        reason: None,
+        registers: Registers { contests: file(&contests), units: file(&units) },
+        roles: default_roles(&levels),
+        root_keys: roots.iter().map(|key| key.to_string().into()).collect(),
+        rounds: words(&ROUNDS),
+        station_kinds,
+        station_max: rules.station_max,
+        threshold,
+        version: 1,
+    };
+    Ok(Built { manifest, units, contests })
+}
+
+/// The vocabulary of version 1 (SPEC.md, "Entries"); a manifest may list less, or other words.
+const BASES: [&str; 6] =
+    ["form_signed", "human_transcription", "machine_reading", "observer", "renvoi", "witness_copy"];
+const ROUNDS: [&str; 6] = ["regular", "pss", "psl", "psu", "recount", "court"];
+const FORMS: [&str; 3] = ["c-hasil", "c-salinan", "d-hasil"];
+/// Roles, and whether they speak in the official chain. Each may grant itself further down.
+const ROLES: [(&str, bool); 4] =
+    [("observer", false), ("official", true), ("party-witness", false), ("supervisor", false)];
+
+fn words(list: &[&str]) -> Vec<Word> {
+    list.iter().map(|word| word.parse().expect("a word of the vocabulary")).collect()
+}
+
+fn default_roles(levels: &[Word]) -> Vec<Role> {
+    let role = |(id, official): (&str, bool)| {
+        let id: Id = id.parse().expect("a role of the vocabulary");
+        Role {
+            forms: words(&FORMS),
+            may_grant: vec![id.clone()],
+            id,
+            may_open: levels.to_vec(),
+            may_revise: levels.to_vec(),
+            official,
+        }
+    };
+    ROLES.map(role).into()
+}
+
+#[derive(serde::Deserialize)]
+struct UnitRow {
+    unit: String,
+    parent: String,
+    kind: String,
+    name: String,
+    #[serde(rename = "registered.l")]
+    registered_l: Option<u32>,
+    #[serde(rename = "registered.p")]
+    registered_p: Option<u32>,
+}
+
+fn read_units(path: &std::path::Path) -> Result<Vec<Unit>, Failure> {
+    let bytes = files::read_maybe_gzip(path)?;
+    if bytes.len() > REGISTER_LEN_MAX {
+        return Err(Failure::config(format!("{} is over 64 MiB", path.display())));
+    }
+    let mut reader = csv::Reader::from_reader(&*bytes);
+    let mut units = Vec::new();
+    for (row, line) in reader.deserialize::<UnitRow>().zip(2..) {
+        let fail =
+            |what: String| Failure::config(format!("{} line {line}: {what}", path.display()));
+        let row = row.map_err(|error| fail(error.to_string()))?;
+        let code = |code: &str| {
+            code.parse::<UnitCode>().map_err(|error| fail(format!("unit code: {error}")))
+        };
+        units.push(Unit {
+            code: code(&row.unit)?,
+            parent: match row.parent.as_str() {
+                "" => None,
+                parent => Some(code(parent)?),
+            },
+            kind: row.kind.parse().map_err(|error| fail(format!("kind: {error}")))?,
+            name: row.name,
+            registered: Sexes { l: row.registered_l, p: row.registered_p },
+        });
+    }
+    Ok(units)
+}
+
+fn read_contests(rules: &RuleArgs, top: &str) -> Result<String, Failure> {
+    let mut contests = Vec::new();
+    if let Some(path) = &rules.contest_file {
+        for line in files::read_text(path)?.lines() {
+            let contest: Contest = serde_json::from_str(line)
+                .map_err(|error| Failure::config(format!("{}: {error}", path.display())))?;
+            contests.push(contest);
+        }
+    }
+    for text in &rules.contests {
+        let fail = || Failure::config(format!("--contest {text}: expected ID=OPTION,OPTION"));
+        let (id, options) = text.split_once('=').ok_or_else(fail)?;
+        let options = options.split(',').map(|option| option.parse::<Id>());
+        contests.push(Contest {
+            id: id.parse().map_err(|_| fail())?,
+            options: options.collect::<Result<_, _>>().map_err(|_| fail())?,
+            scope: vec![top.parse().expect("codes of a register are codes")],
+        });
+    }
+    ContestRegister::spell(&contests)
+        .map_err(|error| Failure::config(format!("contests: {error}")).next("pass --contest"))
+}
+
+/// The kinds in an order in which every parent's stands before its children's.
+fn levels(register: &UnitRegister) -> Result<Vec<Word>, Failure> {
+    let mut below: BTreeMap<&Word, BTreeSet<&Word>> =
+        register.kinds().iter().map(|kind| (kind, BTreeSet::new())).collect();
+    for slot in 0..register.len() as u32 {
+        if let Some(parent) = register.parent(slot) {
+            below.entry(register.kind(parent)).or_default().insert(register.kind(slot));
+        }
+    }
+    let mut levels: Vec<Word> = Vec::new();
+    while !below.is_empty() {
+        // In the order of the register, whichever kind is below none that remains.
+        let is_top = |kind: &&Word| {
+            below.contains_key(*kind) && !below.values().any(|children| children.contains(kind))
+        };
+        let Some(next) = register.kinds().iter().find(is_top) else {
+            return Err(Failure::config(
+                "the kinds of the units are not levels: they form a circle",
+            ));
+        };
+        levels.push(next.clone());
+        below.remove(next);
+    }
+    Ok(levels)
+}
+
+/// The kinds of which every unit is without a name and without children.
+fn station_kinds(register: &UnitRegister, levels: &[Word]) -> Vec<Word> {
+    let is_station =
+        |slot: u32| register.subtree(slot).len() == 1 && register.name(slot).is_empty();
+    let all = |kind: &&Word| {
+        (0..register.len() as u32).filter(|slot| register.kind(*slot) == *kind).all(is_station)
+    };
+    levels.iter().filter(all).cloned().collect()
+}
+
+/// SHA-256 of a policy file: short enough for paper.
+pub fn fingerprint(text: &str) -> Hash {
+    sha256(text.as_bytes())
+}

@@ -1,0 +1,85 @@
+//! Which log a command speaks to: pinned by the policy, confirmed by entry 0.
+
+use clap::Args;
+use jejak_proofs::{
+    merkle::{ENTRY_LEN_MAX, Hash, leaf_hash},
+    note::Policy,
+    tally::{Body, Entry, Id},
+};
+
+use super::{
+    exit::{Exit, Failure},
+    files::PolicyArg,
+};
+use crate::client::{Fetch, FetchError, FetchLimits};
+
+/// The policy, and where the log is if the policy does not say or somebody else serves it.
+#[derive(Clone, Debug, Args)]
+pub struct LogArgs {
+    #[command(flatten)]
+    policy: PolicyArg,
+    /// Where the log is served, instead of the URL in the policy.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
+
+/// A log as the policy pins it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The policy.
+    pub policy: Policy,
+    /// The one origin of the policy.
+    pub origin: String,
+    /// Leaf hash of entry 0.
+    pub genesis: Hash,
+    url: Option<String>,
+}
+
+impl LogArgs {
+    /// Reads the policy, which must pin one log and its genesis.
+    pub fn place(&self) -> Result<Place, Failure> {
+        let policy = self.policy.read()?;
+        let fail = |error| Failure::config(format!("{}: {error}", self.policy.policy.display()));
+        let origin = policy.single_origin().map_err(fail)?.to_owned();
+        let genesis = policy.require_genesis(&origin).map_err(fail)?;
+        let url = self.url.clone().or_else(|| policy.url(&origin).map(str::to_owned));
+        Ok(Place { policy, origin, genesis, url })
+    }
+}
+
+impl Place {
+    /// A connection to the log. Connects to nothing yet.
+    pub fn fetch(&self) -> Result<Fetch, Failure> {
+        let url = self.url.as_deref().ok_or_else(|| {
+            Failure::config("the policy's `log` line has no URL").next("pass --url URL")
+        })?;
+        Fetch::new(url, &FetchLimits::default())
+            .map_err(|error| Failure::config(format!("{url}: {error}")))
+    }
+
+    /// The election id, out of entry 0, which must be the genesis that the policy pins.
+    pub fn election(&self) -> Result<Id, Failure> {
+        let fetch = self.fetch()?;
+        let answer = fetch.get("entry/0", ENTRY_LEN_MAX as u64).map_err(unreachable)?;
+        if leaf_hash(&answer.body) != self.genesis {
+            let message = "entry 0 of this log is not the genesis that the policy pins";
+            return Err(Failure::new(Exit::Fork, message));
+        }
+        match Entry::parse(&answer.body).map(|entry| entry.body().clone()) {
+            Ok(Body::Manifest(manifest)) => Ok(manifest.election.clone()),
+            _ => Err(Failure::new(Exit::RulesBroken, "entry 0 of this log is not a manifest")),
+        }
+    }
+}
+
+/// What a request that failed means for the exit code.
+pub fn unreachable(error: FetchError) -> Failure {
+    let exit = match &error {
+        FetchError::Unreachable { .. } => Exit::Unreachable,
+        FetchError::BadUrl => Exit::Config,
+        passing if passing.is_passing() => Exit::TryAgain,
+        FetchError::Refused(refusal) if refusal.status == 404 => Exit::NotInLog,
+        _ => Exit::Failure,
+    };
+    Failure::new(exit, error)
+}

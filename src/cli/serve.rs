@@ -1,0 +1,189 @@
+//! `jejak serve`: one or more logs over HTTP.
+
+use std::{
+    io::IsTerminal as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use clap::Args;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::{
+    exit::{Exit, Failure},
+    files,
+    output::Output,
+};
+use crate::{
+    log::{Fatal, Log, OpenError, Options},
+    server::{Audience, Binding, Server, limits::Limits, serve},
+    store::{FREE_MIN_DEFAULT, JournalOptions, StoreError},
+};
+
+/// Where logs are served unless told otherwise; also what `init` writes into a policy.
+pub const LISTEN_DEFAULT: &str = "127.0.0.1:7117";
+
+/// Serve one or more logs.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Directories of logs, as `jejak init` made them.
+    #[arg(required = true)]
+    dirs: Vec<PathBuf>,
+    /// Where anyone may connect; port 0 lets the system choose.
+    #[arg(long, value_name = "ADDR", default_value = LISTEN_DEFAULT)]
+    listen: SocketAddr,
+    /// Where the operator may connect, for /metrics.
+    #[arg(long, value_name = "ADDR")]
+    operator: Option<SocketAddr>,
+    /// Take no entries and write nothing: serve what verifies.
+    #[arg(long)]
+    read_only: bool,
+    /// Bytes of disk to leave free; below them entries are refused and reads go on.
+    #[arg(long, value_name = "BYTES", default_value_t = FREE_MIN_DEFAULT)]
+    free_min: u64,
+}
+
+pub fn run(args: ServeArgs, output: &Output) -> Result<Exit, Failure> {
+    trace(output);
+    let options = Options {
+        journal: JournalOptions { free_min: args.free_min, ..JournalOptions::default() },
+        read_only: args.read_only,
+    };
+    let logs: Vec<Log> =
+        args.dirs.iter().map(|dir| open(dir, &options)).collect::<Result<_, _>>()?;
+    runtime()?.block_on(serve_logs(logs, &args, output))
+}
+
+/// Structured logs on stderr; `RUST_LOG` chooses what, `--json` how.
+fn trace(output: &Output) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    // A second call in one process (the demo) keeps the first one's settings.
+    let _ = match output.is_json() {
+        true => builder.json().try_init(),
+        false => builder.try_init(),
+    };
+}
+
+/// The runtime of a server: the reactor on few threads, since the work is done elsewhere.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Internal, format!("no runtime: {error}")))
+}
+
+/// Opens the log of a directory with the key in it.
+pub fn open(dir: &Path, options: &Options) -> Result<Log, Failure> {
+    let key = files::read_key(&dir.join("keys").join("log"))?;
+    Log::open(dir, key, options).map_err(|error| cannot_open(dir, &error))
+}
+
+fn cannot_open(dir: &Path, error: &OpenError) -> Failure {
+    let (exit, next) = match error {
+        OpenError::Io { .. } | OpenError::Policy { .. } | OpenError::LogKey(_) => {
+            (Exit::Config, None)
+        }
+        OpenError::Genesis => (Exit::Config, None),
+        OpenError::Store(StoreError::Locked { .. }) => (Exit::TryAgain, None),
+        OpenError::Store(StoreError::JournalMissing(_)) => (Exit::Config, None),
+        OpenError::Store(StoreError::Rollback { .. }) | OpenError::Fork { .. } => {
+            (Exit::Fork, Some(format!("jejak fsck {}", dir.display())))
+        }
+        _ => (Exit::Internal, Some(format!("jejak fsck {}", dir.display()))),
+    };
+    let failure = Failure::new(exit, format!("{}: {error}", dir.display()));
+    match next {
+        Some(next) => failure.next(next),
+        None => failure,
+    }
+}
+
+async fn serve_logs(logs: Vec<Log>, args: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
+    let server = Server::new(logs.clone(), Limits::default()).map_err(Failure::config)?;
+    let public = bind(args.listen, Audience::Public).await?;
+    let address = public.address().map_err(Failure::config)?;
+    let mut bindings = vec![public];
+    if let Some(operator) = args.operator {
+        bindings.push(bind(operator, Audience::Operator).await?);
+    }
+    for log in &logs {
+        let url = format!("http://{address}/{}", log.name());
+        let size = log.published().head.size;
+        output.result(
+            || format!("serving {} at {url}, {size} entries", log.origin()),
+            &json!({"origin": log.origin(), "url": url, "size": size}),
+        );
+    }
+    run_until_stopped(&server, logs, bindings).await
+}
+
+async fn bind(address: SocketAddr, audience: Audience) -> Result<Binding, Failure> {
+    Binding::new(address, audience)
+        .await
+        .map_err(|error| Failure::config(format!("cannot listen on {address}: {error}")))
+}
+
+/// Serves until a signal asks to stop or a log must not go on, then closes every log.
+pub async fn run_until_stopped(
+    server: &Arc<Server>,
+    logs: Vec<Log>,
+    bindings: Vec<Binding>,
+) -> Result<Exit, Failure> {
+    let failed = {
+        let logs = logs.clone();
+        async move {
+            let waiting = logs.iter().map(|log| Box::pin(log.failed()));
+            first(waiting.collect()).await
+        }
+    };
+    let drained = serve(server, bindings, async {
+        tokio::select! {
+            () = stop_signal() => tracing::info!("stopping"),
+            fatal = failed => tracing::error!(cause = %fatal, "refusing to continue"),
+        }
+    })
+    .await;
+    if drained.cut > 0 {
+        tracing::warn!(connections = drained.cut, "cut at the end of the grace period");
+    }
+    let mut exit = Ok(Exit::Ok);
+    for log in logs {
+        let name = log.name().to_owned();
+        let closed = tokio::task::spawn_blocking(move || log.close()).await;
+        if let Ok(Err(fatal)) = closed {
+            exit = Err(Failure::new(Exit::Internal, format!("{name}: {fatal}"))
+                .next("start again: start-up is the recovery"));
+        }
+    }
+    exit
+}
+
+/// The first of several futures to finish.
+async fn first<F: Future<Output = Arc<Fatal>> + Unpin>(mut futures: Vec<F>) -> Arc<Fatal> {
+    std::future::poll_fn(|context| {
+        for future in &mut futures {
+            if let std::task::Poll::Ready(fatal) = std::pin::Pin::new(future).poll(context) {
+                return std::task::Poll::Ready(fatal);
+            }
+        }
+        std::task::Poll::Pending
+    })
+    .await
+}
+
+/// Resolves on SIGTERM or SIGINT.
+pub async fn stop_signal() {
+    let mut terminate = signal(SignalKind::terminate()).expect("a signal handler can be set");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("a signal handler can be set");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

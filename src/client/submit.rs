@@ -1,0 +1,196 @@
+//! Submitting entries, and believing nothing but proofs.
+
+use std::time::Duration;
+
+use jejak_proofs::{
+    merkle::{Hash, leaf_hash, push_entry},
+    note::{
+        Checkpoint, CheckpointError, Policy, RECEIPT_LEN_MAX, Receipt, ReceiptError,
+        UnverifiedCheckpoint,
+    },
+};
+use serde::Deserialize;
+
+use super::fetch::{Fetch, FetchError, Head};
+
+/// Bytes of an answer to a batch of a thousand, with room for long proofs and checkpoints.
+const BATCH_ANSWER_LEN_MAX: u64 = 4 << 20;
+
+/// An entry that is in the log, with the proof of it.
+#[derive(Clone, Debug)]
+pub struct Submitted {
+    /// The receipt as it came, verified.
+    pub receipt: Receipt,
+    /// Its checkpoint.
+    pub checkpoint: Checkpoint,
+    /// Form rules that the tally breaks, `A1,A3`; empty for none.
+    pub flags: String,
+    /// Whether this submission brought it.
+    pub new: bool,
+}
+
+/// Why there is no receipt.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// The log was not reached, or refused.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The log answered with a receipt that does not verify.
+    #[error("the log's receipt does not verify: {0}")]
+    Receipt(#[from] ReceiptError),
+    /// The log answered a batch with something that is not an answer to it.
+    #[error("the log's answer to the batch does not verify")]
+    Batch,
+    /// The checkpoint of a batch does not verify.
+    #[error("the log's checkpoint does not verify: {0}")]
+    Checkpoint(#[from] CheckpointError),
+}
+
+/// Submits one entry, patiently, and verifies the receipt that comes back.
+///
+/// # Errors
+/// Fails if the log refuses it, if patience ends, or if the receipt does not verify.
+pub fn submit(
+    fetch: &Fetch,
+    policy: &Policy,
+    entry: &[u8],
+    patience: Duration,
+) -> Result<Submitted, SubmitError> {
+    let answer = fetch.post_patiently(
+        "entries",
+        "text/plain; charset=utf-8",
+        entry,
+        RECEIPT_LEN_MAX as u64,
+        patience,
+    )?;
+    let receipt = Receipt::parse(&answer.body)?;
+    let checkpoint = receipt.verify(entry, policy)?;
+    Ok(Submitted { receipt, checkpoint, flags: answer.flags, new: answer.status == 201 })
+}
+
+/// The answer to a batch, verified: one checkpoint and one proof for all that is logged.
+#[derive(Clone, Debug)]
+pub struct BatchSubmitted {
+    /// One result an entry, in the order of the batch.
+    pub results: Vec<Result<BatchItem, BatchRefusal>>,
+    /// The checkpoint that covers them.
+    pub checkpoint: Checkpoint,
+    /// Index and leaf hash of every entry that is logged, ascending by index.
+    pub leaves: Vec<(u64, Hash)>,
+    /// The compact proof for `leaves`.
+    pub hashes: Vec<Hash>,
+}
+
+/// One entry of a batch that is in the log.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchItem {
+    /// Where.
+    pub index: u64,
+    /// Its leaf hash.
+    pub leaf: Hash,
+    /// Ids of the form rules that it breaks.
+    pub flags: Vec<String>,
+    /// `new` or `known`.
+    pub status: BatchStatus,
+}
+
+/// Whether a batch brought an entry or met it there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum BatchStatus {
+    /// This batch brought it.
+    New,
+    /// It was there, byte for byte.
+    Known,
+}
+
+/// Why one entry of a batch is not in the log.
+#[derive(Clone, Debug, Deserialize)]
+pub struct BatchRefusal {
+    /// The stable code.
+    pub code: String,
+    /// The head of the chain, in a conflict.
+    #[serde(default)]
+    pub head: Option<Head>,
+}
+
+#[derive(Deserialize)]
+struct ProblemLine {
+    problem: BatchRefusal,
+}
+
+#[derive(Deserialize)]
+struct ProofLine {
+    checkpoint: String,
+    indexes: Vec<u64>,
+    hashes: Vec<String>,
+}
+
+/// Submits a batch once, and verifies the one proof that comes back against the entries sent.
+///
+/// # Errors
+/// As [`submit`], for the batch as a whole; what became of each entry is in the results.
+pub fn submit_batch(
+    fetch: &Fetch,
+    policy: &Policy,
+    entries: &[impl AsRef<[u8]>],
+    patience: Duration,
+) -> Result<BatchSubmitted, SubmitError> {
+    let mut body = Vec::new();
+    for entry in entries {
+        push_entry(&mut body, entry.as_ref()).map_err(|_| SubmitError::Batch)?;
+    }
+    let media_type = "application/octet-stream";
+    let answer =
+        fetch.post_patiently("entries/batch", media_type, &body, BATCH_ANSWER_LEN_MAX, patience)?;
+    let leaves: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry.as_ref())).collect();
+    verify_batch(policy, &leaves, &answer.body)
+}
+
+fn verify_batch(
+    policy: &Policy,
+    sent: &[Hash],
+    answer: &[u8],
+) -> Result<BatchSubmitted, SubmitError> {
+    let text = std::str::from_utf8(answer).map_err(|_| SubmitError::Batch)?;
+    let lines: Vec<&str> = text.split_terminator('\n').collect();
+    let (last, lines) = lines.split_last().ok_or(SubmitError::Batch)?;
+    if lines.len() != sent.len() {
+        return Err(SubmitError::Batch);
+    }
+    let results = lines.iter().map(|line| batch_line(line)).collect::<Result<Vec<_>, _>>()?;
+    let proof: ProofLine = serde_json::from_str(last).map_err(|_| SubmitError::Batch)?;
+
+    let mut leaves = Vec::new();
+    for (result, leaf) in results.iter().zip(sent) {
+        // The hash counts that we computed from what we sent, never the one that was answered.
+        leaves.extend(result.as_ref().ok().map(|item| (item.index, *leaf)));
+    }
+    leaves.sort_unstable();
+    leaves.dedup();
+    let hashes = proof.hashes.iter().map(|hash| Hash::from_base64(hash));
+    let hashes: Vec<Hash> = hashes.collect::<Result<_, _>>().map_err(|_| SubmitError::Batch)?;
+    let checkpoint = UnverifiedCheckpoint::parse(proof.checkpoint.as_bytes())?;
+    let checkpoint = policy.verify(checkpoint)?;
+    let same = proof.indexes.iter().eq(leaves.iter().map(|(index, _)| index));
+    let proven = match leaves.is_empty() {
+        true => hashes.is_empty(),
+        false => checkpoint.head().verify_batch(&leaves, &hashes).is_ok(),
+    };
+    if same && proven {
+        Ok(BatchSubmitted { results, checkpoint, leaves, hashes })
+    } else {
+        Err(SubmitError::Batch)
+    }
+}
+
+fn batch_line(line: &str) -> Result<Result<BatchItem, BatchRefusal>, SubmitError> {
+    if let Ok(item) = serde_json::from_str(line) {
+        return Ok(Ok(item));
+    }
+    let problem: ProblemLine = serde_json::from_str(line).map_err(|_| SubmitError::Batch)?;
+    Ok(Err(problem.problem))
+}
