@@ -36,9 +36,11 @@ pub(super) fn check(
     walk: &Walk<'_>,
     policy: &Policy,
 ) -> Result<(), AuditError> {
-    let named = registers(&walk.found().manifests);
+    let mut named = registers(&walk.found().manifests);
+    // A bundle may be damaged where a manifest was.
+    named.extend(registers(&view.journal.manifests));
     for (hash, len) in &named {
-        register(walk, &format!("{REGISTERS}{hash}"), hash, Some(*len))?;
+        register(walk, &register_path(hash), hash, Some(*len))?;
     }
     for path in view.paths.iter().flatten() {
         listed(source, view, walk, &named, path)?;
@@ -58,7 +60,13 @@ pub(super) fn registers(manifests: &BTreeMap<u64, Entry>) -> BTreeMap<Hash, u64>
     files.flat_map(|files| [files.units, files.contests]).map(|f| (f.sha256, f.bytes)).collect()
 }
 
-fn register(
+/// Where the register with this hash is.
+pub(super) fn register_path(hash: &Hash) -> String {
+    format!("{REGISTERS}{hash}")
+}
+
+/// Checks one register against its name and, where it is known, its length.
+pub(super) fn register(
     walk: &Walk<'_>,
     path: &str,
     hash: &Hash,
@@ -115,8 +123,9 @@ fn listed(
             Some(hash) if named.contains_key(&hash) => None,
             Some(hash) => {
                 register(walk, path, &hash, None)?;
-                // It may be there for a manifest that is still to come.
-                Some(source.finding(path, Damage::Unnamed).info())
+                // It may be there for a manifest that is still to come, or that is unreadable.
+                let readable = walk.found().findings.iter().all(|f| f.damage == Damage::Unnamed);
+                readable.then(|| source.finding(path, Damage::Unnamed).info())
             }
             None => Some(source.finding(path, Damage::Unexpected)),
         },

@@ -110,8 +110,6 @@ pub enum Damage {
     Derived,
     /// The description of the log contradicts the log.
     Description,
-    /// The policy does not read as one.
-    Policy,
 }
 
 impl Finding {
@@ -164,7 +162,6 @@ impl Damage {
             Self::Beyond => "beyond",
             Self::Derived => "derived",
             Self::Description => "description",
-            Self::Policy => "policy",
         }
     }
 }
@@ -204,7 +201,6 @@ impl fmt::Display for Damage {
             Self::Beyond => f.write_str("unexpected: it belongs to a larger tree"),
             Self::Derived => f.write_str("damaged derived state: harmless, it will be rebuilt"),
             Self::Description => f.write_str("contradicts the log"),
-            Self::Policy => f.write_str("not a policy"),
         }
     }
 }

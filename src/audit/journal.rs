@@ -1,7 +1,12 @@
 //! What the journal of a log directory says: leaf hashes, heads, the entries of the right edge.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use jejak_proofs::merkle::{Hash, TILE_WIDTH, TreeHead, leaf_hash};
+use jejak_proofs::{
+    merkle::{Hash, TILE_WIDTH, TreeHead, leaf_hash},
+    tally::Entry,
+};
 
 use super::{
     finding::{Damage, Finding},
@@ -11,6 +16,9 @@ use crate::store::{self, Record, Replay, StoreError};
 
 /// How often a journal is read again because a server that works on it may have confused us.
 const READS_MAX: usize = 3;
+
+/// How a manifest begins.
+const MANIFEST: &[u8] = b"jejak/manifest/";
 
 const DIR: &str = "journal";
 
@@ -27,6 +35,8 @@ pub(super) struct JournalView {
     pub tail: Vec<Bytes>,
     /// First indexes of the segments that were there, ascending.
     segments: Vec<u64>,
+    /// Every manifest that the journal holds, by index.
+    pub manifests: BTreeMap<u64, Entry>,
     /// The path of the segment with a torn record.
     pub torn: Option<String>,
     findings: Vec<Finding>,
@@ -107,6 +117,9 @@ impl JournalView {
                 (self.tail_first, self.tail) = (index, Vec::new());
             }
             self.tail.push(entry.clone());
+            if entry.starts_with(MANIFEST) {
+                self.manifests.extend(Entry::parse(entry).ok().map(|entry| (index, entry)));
+            }
         }
         run.heads.push(record.head);
     }

@@ -27,7 +27,7 @@ mod walk;
 use std::path::PathBuf;
 
 use jejak_proofs::{
-    merkle::{Frontier, NodeId, Plan, TilePath, TreeHead},
+    merkle::{Frontier, Hash, NodeId, TileId, TilePath, TreeHead},
     note::{Checkpoint, NOTE_LEN_MAX, Policy, UnverifiedCheckpoint},
 };
 
@@ -91,7 +91,7 @@ impl Report {
 /// Reads every file of a log and lists every one that is damaged, missing or unexpected.
 ///
 /// The checkpoint is checked against `policy`: the log's signature, not the quorum. `progress` is
-/// told numbers of entries that were checked since it was last called, which add up to the size.
+/// told how many entries were checked since it was last called, and how many there are.
 ///
 /// # Errors
 /// Fails if the place cannot be read at all: what cannot be read in part is a finding. It never
@@ -99,7 +99,7 @@ impl Report {
 pub fn check(
     source: &Source,
     policy: &Policy,
-    progress: &(dyn Fn(u64) + Sync),
+    progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Report, AuditError> {
     if source.is_url() {
         // Reading waits for the network and not for a core.
@@ -112,7 +112,7 @@ pub fn check(
 fn check_all(
     source: &Source,
     policy: &Policy,
-    progress: &(dyn Fn(u64) + Sync),
+    progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Report, AuditError> {
     let view = View::read(source, policy)?;
     let tree = Tree { source, journal: &view.journal, size: view.head.size };
@@ -122,7 +122,8 @@ fn check_all(
         return Ok(Report { checkpoint: None, size: 0, files: 0, findings });
     }
     let edge = walk.run(view.root_known.then_some(view.head.root))?;
-    if walk.found().findings.is_empty() {
+    let sound = |finding: &Finding| finding.severity == Severity::Info;
+    if findings.iter().all(sound) && walk.found().findings.iter().all(sound) {
         // Only sound files can convict what is made of them.
         findings.extend(whole_tree(&walk, &edge, &view, policy)?);
     }
@@ -131,8 +132,7 @@ fn check_all(
     findings.extend(found.findings);
     findings.sort_by(|a, b| (&a.file, &a.entries).cmp(&(&b.file, &b.entries)));
     findings.dedup();
-    let Found { files, .. } = found;
-    Ok(Report { checkpoint: view.checkpoint, size: view.head.size, files, findings })
+    Ok(Report { checkpoint: view.checkpoint, size: view.head.size, files: found.files, findings })
 }
 
 /// What there is to audit, and by which head.
@@ -168,6 +168,8 @@ impl View {
         let head = match (signed, journal.head) {
             (Some(signed), Some(end)) if end.size >= signed.size => Some(end),
             (Some(signed), end) => {
+                // Then it is not the trace of a batch that was never committed.
+                findings.retain(|finding| !matches!(finding.damage, Damage::Torn { .. }));
                 findings.extend(end.map(|end| behind(source, &journal, end.size, signed.size)));
                 Some(signed)
             }
@@ -176,7 +178,9 @@ impl View {
         let known = paths.as_deref().map_or(0, known_size);
         let root_known = head.is_some();
         let head = head.unwrap_or(TreeHead { size: known, ..TreeHead::EMPTY });
-        let required = signed.map_or(head.size, |signed| signed.size);
+        // Start-up writes again what the journal still covers.
+        let start = journal.whole().map_or(0, |(start, ..)| start.size);
+        let required = signed.map_or(head.size, |signed| signed.size.max(start));
         Ok(Self { paths, checkpoint, journal, head, root_known, required, findings })
     }
 }
@@ -221,26 +225,15 @@ fn known_size(paths: &[String]) -> u64 {
 /// the policy, by each record of the journal.
 fn whole_tree(
     walk: &Walk<'_>,
-    edge: &[(jejak_proofs::merkle::TileId, Row)],
+    edge: &[(TileId, Row)],
     view: &View,
     policy: &Policy,
 ) -> Result<Vec<Finding>, AuditError> {
     let source = walk.tree.source;
     let mut findings = Vec::new();
-    let peaks = |size: u64| -> Result<Option<Frontier>, AuditError> {
-        let mut peaks = Vec::new();
-        for node in Plan::root(size).nodes() {
-            let Some(hash) = walk.node(edge, *node)? else { return Ok(None) };
-            peaks.push(hash);
-        }
-        Ok(Frontier::from_peaks(size, peaks).ok())
-    };
-    let differs = |head: TreeHead| -> Result<bool, AuditError> {
-        Ok(peaks(head.size)?.is_some_and(|frontier| frontier.head() != head))
-    };
     if let Some(checkpoint) = &view.checkpoint {
         let head = checkpoint.head();
-        if differs(head)? {
+        if !walk.leads_to(edge, head)? {
             findings.push(source.finding(CHECKPOINT, Damage::NotTheTree { head }));
         }
         let first = walk.node(edge, NodeId { level: 0, index: 0 })?;
@@ -248,12 +241,12 @@ fn whole_tree(
         if first.is_some_and(|first| pinned.is_some_and(|pinned| pinned != first)) {
             findings.push(source.finding(CHECKPOINT, Damage::Genesis).at(vec![0]));
         }
-    } else if view.root_known && differs(view.head)? {
+    } else if view.root_known && !walk.leads_to(edge, view.head)? {
         let path = view.journal.path_of(view.head.size - 1);
         findings.push(source.finding(path, Damage::Root { size: view.head.size }));
     }
     if let Some((start, leaves, heads)) = view.journal.whole() {
-        let wrong = match peaks(start.size)? {
+        let wrong = match walk.frontier(edge, start.size)? {
             Some(frontier) if frontier.head() == start => first_wrong(frontier, leaves, heads),
             Some(_) => Some(start.size),
             None => None,
@@ -267,11 +260,7 @@ fn whole_tree(
 }
 
 /// The first size at which the leaves do not lead to the head that a record names.
-fn first_wrong(
-    mut frontier: Frontier,
-    leaves: &[jejak_proofs::merkle::Hash],
-    heads: &[TreeHead],
-) -> Option<u64> {
+fn first_wrong(mut frontier: Frontier, leaves: &[Hash], heads: &[TreeHead]) -> Option<u64> {
     let mut heads = heads.iter().peekable();
     for leaf in leaves {
         frontier.push(*leaf);

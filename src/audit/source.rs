@@ -24,7 +24,10 @@ pub struct Source(Kind);
 #[derive(Debug)]
 enum Kind {
     /// Journal and full tiles: what a server works on. The root is `log/` of its directory.
-    Log { files: Directory, dir: PathBuf },
+    Log {
+        files: Directory,
+        dir: PathBuf,
+    },
     /// Everything that a checkpoint's size requires, as files.
     Static(Directory),
     Url(Fetch),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use jejak_proofs::{
-    merkle::{Hash, NodeId, TILE_HEIGHT, TILE_WIDTH, TileId, leaf_hash},
+    merkle::{Frontier, Hash, NodeId, Plan, TILE_HEIGHT, TILE_WIDTH, TileId, TreeHead, leaf_hash},
     tally::{Body, Entry, Refusal},
 };
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
@@ -15,7 +15,7 @@ use super::{
     AuditError,
     finding::{Damage, Finding},
     settle::{tile_of, tile_root},
-    tree::{BundleFile, Row, Tree, WIDTH},
+    tree::{Row, Tree, WIDTH},
 };
 
 /// A walk over all files of a tree. Threads share it.
@@ -23,8 +23,8 @@ pub(super) struct Walk<'a> {
     pub tree: Tree<'a>,
     /// The size whose files must be there; beyond it they may be about to be written.
     pub required: u64,
-    /// Told how many entries were checked, again and again.
-    pub progress: &'a (dyn Fn(u64) + Sync),
+    /// Told how many more entries were checked, and how many there are.
+    pub progress: &'a (dyn Fn(u64, u64) + Sync),
     found: Mutex<Found>,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Found {
 }
 
 impl<'a> Walk<'a> {
-    pub fn new(tree: Tree<'a>, required: u64, progress: &'a (dyn Fn(u64) + Sync)) -> Self {
+    pub fn new(tree: Tree<'a>, required: u64, progress: &'a (dyn Fn(u64, u64) + Sync)) -> Self {
         Self { tree, required, progress, found: Mutex::default() }
     }
 
@@ -99,9 +99,9 @@ impl<'a> Walk<'a> {
         if level == 0 {
             return self.bundle(index, row, condemned);
         }
-        (0..row.len()).into_par_iter().try_for_each(|place| {
-            self.tile(level - 1, index * WIDTH + place as u64, row[place])
-        })
+        (0..row.len())
+            .into_par_iter()
+            .try_for_each(|place| self.tile(level - 1, index * WIDTH + place as u64, row[place]))
     }
 
     /// Checks a full tile and all below it. `root` is what the tile above says it hashes to.
@@ -120,9 +120,7 @@ impl<'a> Walk<'a> {
         }
         self.seen(required, &tile.path, tile.damage.or(Some(Damage::Content)), Vec::new());
         match self.tree.resolve(level, index, root)? {
-            Some(row) => {
-                self.children(level, index, &row.into_iter().map(Some).collect(), None)
-            }
+            Some(row) => self.children(level, index, &row.into_iter().map(Some).collect(), None),
             // The bundle was asked too, and does not lead to the root either.
             None => {
                 let condemned = (level == 0).then_some(Damage::Content);
@@ -134,46 +132,50 @@ impl<'a> Walk<'a> {
     /// Checks a full tile about which nothing is known from above.
     fn unknown_tile(&self, level: u8, index: u64) -> Result<(), AuditError> {
         let tile = self.tree.tile(level, index)?;
-        let row = self.tree.agreed(level, index)?;
-        let open: Vec<u64> =
-            (index * WIDTH..).zip(&row).filter(|(_, hash)| hash.is_none()).map(|(i, _)| i).collect();
+        let mut row = self.tree.agreed(level, index)?;
         let mut damage = tile.damage;
-        let mut entries = Vec::new();
-        let mut condemned = None;
-        if level == 0 && damage.is_none() && !open.is_empty() {
+        let mut open = Vec::new();
+        if level == 0 && damage.is_none() {
             let bundle = self.tree.bundle(index)?;
-            if bundle.damage.is_none() {
-                entries = open;
-                damage = Some(Damage::Disagrees);
-                condemned = damage.clone();
+            for (place, hash) in row.iter_mut().enumerate().filter(|(_, hash)| hash.is_none()) {
+                match bundle.entry(place) {
+                    Some(entry) if Entry::parse(entry).is_ok() => {
+                        open.push(index * WIDTH + place as u64);
+                    }
+                    // What is no entry was not logged: the tile is right.
+                    _ => *hash = tile.hashes.get(place).copied(),
+                }
             }
+            damage = (!open.is_empty()).then_some(Damage::Disagrees);
         }
-        self.seen(self.is_required(level, index), &tile.path, damage, entries);
+        let condemned = damage.clone().filter(|damage| *damage == Damage::Disagrees);
+        self.seen(self.is_required(level, index), &tile.path, damage, open);
         self.children(level, index, &row, condemned)
     }
 
     /// Checks a bundle against the leaf hashes in `row`. If `condemned`, it is known to be damaged
     /// where `row` knows nothing.
-    fn bundle(
-        &self,
-        index: u64,
-        row: &Row,
-        condemned: Option<Damage>,
-    ) -> Result<(), AuditError> {
+    fn bundle(&self, index: u64, row: &Row, condemned: Option<Damage>) -> Result<(), AuditError> {
         let first = index * WIDTH;
-        (self.progress)(row.len() as u64);
+        (self.progress)(row.len() as u64, self.tree.size);
         if row.len() < usize::from(TILE_WIDTH) && self.tree.source.log().is_some() {
             self.tail(first);
             return Ok(());
         }
         let bundle = self.tree.bundle(index)?;
         let is_true = |place: usize| {
-            let leaf = bundle.entry(place).map(leaf_hash);
-            row[place].map_or(condemned.is_none(), |want| leaf == Some(want))
+            let entry = bundle.entry(place);
+            match row[place] {
+                Some(want) => entry.map(leaf_hash) == Some(want),
+                None => condemned.is_none() && entry.is_some_and(|e| Entry::parse(e).is_ok()),
+            }
         };
         let places = 0..row.len();
-        let bad: Vec<u64> =
-            places.clone().filter(|&i| !is_true(i)).map(|i| first + i as u64).collect();
+        let bad: Vec<u64> = places
+            .clone()
+            .filter(|&place| !is_true(place))
+            .map(|place| first + place as u64)
+            .collect();
         let content = (!bad.is_empty()).then_some(Damage::Content);
         let missing = matches!(bundle.damage, Some(Damage::Missing | Damage::Unreadable { .. }));
         let entries = if missing { Vec::new() } else { bad };
@@ -237,12 +239,28 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The hash of a complete subtree, where every file was found to be sound.
-    pub fn node(
+    /// Whether the files lead to `head`, a head of this tree or of an earlier one. Meant for trees
+    /// whose files were all found to be sound.
+    pub fn leads_to(&self, edge: &[(TileId, Row)], head: TreeHead) -> Result<bool, AuditError> {
+        Ok(self.frontier(edge, head.size)?.is_some_and(|frontier| frontier.head() == head))
+    }
+
+    /// The peaks of the first `size` entries; `None` if a file does not yield one.
+    pub fn frontier(
         &self,
         edge: &[(TileId, Row)],
-        node: NodeId,
-    ) -> Result<Option<Hash>, AuditError> {
+        size: u64,
+    ) -> Result<Option<Frontier>, AuditError> {
+        let mut peaks = Vec::new();
+        for node in Plan::root(size).nodes() {
+            let Some(hash) = self.node(edge, *node)? else { return Ok(None) };
+            peaks.push(hash);
+        }
+        Ok(Frontier::from_peaks(size, peaks).ok())
+    }
+
+    /// The hash of a complete subtree, where every file was found to be sound.
+    pub fn node(&self, edge: &[(TileId, Row)], node: NodeId) -> Result<Option<Hash>, AuditError> {
         let Some(id) = TileId::of_node(node, self.tree.size) else { return Ok(None) };
         let row = match edge.iter().find(|(partial, _)| *partial == id) {
             Some((_, row)) => row.iter().copied().collect(),
@@ -251,4 +269,3 @@ impl<'a> Walk<'a> {
         Ok(row.and_then(|row| tile_of(id, &row)).and_then(|tile| tile.node(node)))
     }
 }
-

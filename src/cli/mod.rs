@@ -2,7 +2,9 @@
 
 mod draft;
 mod exit;
+mod export;
 mod files;
+mod fsck;
 mod import;
 mod init;
 mod key;
@@ -38,6 +40,8 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Export(export::ExportArgs),
+    Fsck(fsck::FsckArgs),
     Import(import::ImportArgs),
     Init(init::InitArgs),
     Key(key::KeyArgs),
@@ -73,6 +77,8 @@ pub fn main() -> ExitCode {
 
 fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
     match verb {
+        Verb::Export(args) => export::run(args, output),
+        Verb::Fsck(args) => fsck::run(args, output),
         Verb::Import(args) => import::run(args, output),
         Verb::Init(args) => init::run(args, output),
         Verb::Key(args) => key::run(args, output),

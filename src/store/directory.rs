@@ -134,12 +134,7 @@ impl Torn {
     }
 }
 
-fn list(
-    dir: &Path,
-    prefix: &str,
-    depth: usize,
-    paths: &mut Vec<String>,
-) -> Result<(), StoreError> {
+fn list(dir: &Path, prefix: &str, depth: usize, paths: &mut Vec<String>) -> Result<(), StoreError> {
     for name in disk::names(dir)?.unwrap_or_default() {
         let path = dir.join(&name);
         let relative = format!("{prefix}{}", name.to_string_lossy());
