@@ -5,7 +5,9 @@ mod demo;
 mod draft;
 mod evidence;
 mod exit;
+mod export;
 mod files;
+mod fsck;
 mod import;
 mod init;
 mod key;
@@ -43,6 +45,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Demo(demo::DemoArgs),
+    Export(export::ExportArgs),
+    Fsck(fsck::FsckArgs),
     Import(import::ImportArgs),
     Init(init::InitArgs),
     Key(key::KeyArgs),
@@ -80,6 +84,8 @@ pub fn main() -> ExitCode {
 fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
     match verb {
         Verb::Demo(args) => demo::run(args, output),
+        Verb::Export(args) => export::run(args, output),
+        Verb::Fsck(args) => fsck::run(args, output),
         Verb::Import(args) => import::run(args, output),
         Verb::Init(args) => init::run(args, output),
         Verb::Key(args) => key::run(args, output),

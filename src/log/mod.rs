@@ -8,6 +8,7 @@
 mod admission;
 mod answer;
 mod derived;
+mod description;
 mod edge;
 mod integrate;
 mod pool;
@@ -26,9 +27,9 @@ use bytes::Bytes;
 use jejak_proofs::{
     merkle::{BundleId, Hash, Plan, TileId, leaf_hash},
     note::{Receipt, SigningKey, VerifierKey},
-    tally::{Body, Entry, KeyBook},
+    tally::KeyBook,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
 pub use jejak_proofs::tally::ChainHead;
@@ -41,6 +42,7 @@ use self::{
 };
 pub use self::{
     answer::{BatchItem, BatchLogged, Logged, Rejection, SubmitError},
+    description::{Description, Limits, ManifestInForce},
     edge::Edge,
     integrate::{Integrated, Mismatch, integrate, verify},
     pool::{POOL_BYTES_MAX, POOL_ENTRIES_MAX, TAKE_BYTES_MAX, TAKE_ENTRIES_MAX},
@@ -88,17 +90,6 @@ struct Shared {
     fatal: watch::Sender<Option<Arc<Fatal>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     read_only: bool,
-}
-
-/// What `log.json` says about the manifest in force.
-#[derive(Clone, Debug)]
-struct ManifestInForce {
-    index: u64,
-    leaf: Hash,
-    election: String,
-    version: u32,
-    units: Hash,
-    contests: Hash,
 }
 
 /// How a log is doing.
@@ -292,24 +283,14 @@ impl Log {
     /// What `log.json` says: where to find what, not to be trusted without the policy.
     pub fn describe(&self) -> Value {
         let manifest = self.0.manifest.read().unwrap_or_else(PoisonError::into_inner).clone();
-        json!({
-            "origin": self.origin(),
-            "vkeys": [self.0.log_key.to_string()],
-            "policy": self.0.policy_text,
-            "limits": {
-                "entry_bytes": jejak_proofs::merkle::ENTRY_LEN_MAX,
-                "batch_entries": BATCH_ENTRIES_MAX,
-                "batch_bytes": BATCH_BYTES_MAX,
-            },
-            "manifest": {
-                "index": manifest.index,
-                "leaf": manifest.leaf,
-                "election": manifest.election,
-                "version": manifest.version,
-                "units": manifest.units,
-                "contests": manifest.contests,
-            },
-        })
+        let description = Description {
+            limits: Limits::OURS,
+            manifest,
+            origin: self.origin().to_owned(),
+            policy: self.0.policy_text.clone(),
+            vkeys: vec![self.0.log_key.to_string()],
+        };
+        serde_json::to_value(description).expect("a description is text and numbers")
     }
 
     /// How the log is doing.
@@ -387,19 +368,5 @@ impl Shared {
             }
         }
         Ok(None)
-    }
-}
-
-impl ManifestInForce {
-    fn of(index: u64, entry: &Entry) -> Option<Self> {
-        let Body::Manifest(manifest) = entry.body() else { return None };
-        Some(Self {
-            index,
-            leaf: entry.leaf(),
-            election: manifest.election.to_string(),
-            version: manifest.version,
-            units: manifest.registers.units.sha256,
-            contests: manifest.registers.contests.sha256,
-        })
     }
 }

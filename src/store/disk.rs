@@ -122,6 +122,12 @@ pub(super) fn names(path: &Path) -> Result<Option<Vec<OsString>>, StoreError> {
         .map_err(failed(Action::List, path))
 }
 
+/// Whether this is a directory, and no link to one; `None` if there is nothing.
+pub(super) fn is_dir(path: &Path) -> Result<Option<bool>, StoreError> {
+    let metadata = if_exists(fs::symlink_metadata(path)).map_err(failed(Action::Open, path))?;
+    Ok(metadata.map(|metadata| metadata.is_dir()))
+}
+
 /// Makes a directory and those above it; what exists already is fine.
 pub(super) fn make_dirs(path: &Path) -> Result<(), StoreError> {
     fs::create_dir_all(path).map_err(failed(Action::Create, path))

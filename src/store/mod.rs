@@ -19,6 +19,7 @@
 //! call and the file. After an error with an unknown outcome nothing is tried again: the handle
 //! refuses, the process ends, and start-up finds out.
 
+mod directory;
 mod disk;
 mod error;
 mod journal;
@@ -28,6 +29,7 @@ mod objects;
 mod record;
 mod replay;
 
+pub use directory::Directory;
 pub use error::{Action, Damage, NotNext, StoreError};
 pub use journal::{FREE_MIN_DEFAULT, Journal, JournalOptions, SEGMENT_LEN_DEFAULT};
 pub use leaf_table::{LEAF_INDEX_MAX, LeafIndexError, LeafTable};

@@ -80,7 +80,17 @@ impl Replay {
     /// [`StoreError::JournalMissing`] if there is no segment; [`StoreError::Damaged`] if the first
     /// one has no valid header.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        let segments = segments_in(dir)?;
+        Self::open_from(dir, 0)
+    }
+
+    /// As [`open`](Self::open), beginning with the first segment whose first index is at least
+    /// `from`: what an audit can still read after a damaged segment. Its header is taken for true.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_from(dir: &Path, from: u64) -> Result<Self, StoreError> {
+        let mut segments = segments_in(dir)?;
+        segments.retain(|&first| first >= from);
         let Some(&first) = segments.first() else {
             return Err(StoreError::JournalMissing(dir.to_owned()));
         };

@@ -1,0 +1,6 @@
+//! Tests of audits and exports, in one binary.
+
+#[path = "suite/audit_log.rs"]
+mod audit_log;
+#[path = "suite/fsck.rs"]
+mod fsck;
