@@ -10,3 +10,19 @@ mod hostile;
 mod http;
 #[path = "suite/http_write.rs"]
 mod http_write;
+#[path = "suite/spec.rs"]
+mod spec;
+#[path = "suite/spec_cli.rs"]
+mod spec_cli;
+#[path = "suite/spec_entries.rs"]
+mod spec_entries;
+#[path = "suite/spec_example.rs"]
+mod spec_example;
+#[path = "suite/spec_http.rs"]
+mod spec_http;
+#[path = "suite/spec_rules.rs"]
+mod spec_rules;
+#[path = "suite/spec_world.rs"]
+mod spec_world;
+#[path = "suite/tidy.rs"]
+mod tidy;

@@ -57,6 +57,7 @@ fn vkeys_keep_their_spelling() {
     assert_eq!(foo.public_bytes(), &unhex(FOO_PUBLIC));
 }
 
+// SPEC [N3] [N4]
 #[test]
 fn malformed_vkeys() {
     let id = KeyError::Id(KeyIdError);
@@ -104,6 +105,7 @@ fn malformed_vkeys() {
     assert!(said.contains("0x06 is not supported by this version"), "{said}");
 }
 
+// SPEC [N3]
 #[test]
 fn the_key_id_covers_name_kind_and_key() {
     let key = VerifierKey::parse(FOO_VKEY).unwrap();
@@ -134,6 +136,7 @@ fn key_ids_have_one_spelling() {
     }
 }
 
+// SPEC [N2]
 #[test]
 fn names() {
     for name in ["a", "example.com/log", "kpps/3173011005115", "\u{e9}\u{4e2d}", "a-b_c:d", "<>"] {
@@ -152,6 +155,7 @@ fn names() {
     assert!(!valid_name(""));
 }
 
+// SPEC [N5]
 #[test]
 fn keys_of_small_order() {
     for (public, weakness) in SMALL_ORDER {
@@ -163,6 +167,7 @@ fn keys_of_small_order() {
     }
 }
 
+// SPEC [N5]
 #[test]
 fn keys_of_mixed_order() {
     for public in MIXED_ORDER {
@@ -172,6 +177,7 @@ fn keys_of_mixed_order() {
 }
 
 /// Every y from the prime to 2^255 - 1 that is on the curve, with both signs.
+// SPEC [N5]
 #[test]
 fn keys_that_are_not_canonical() {
     for y in [3_u8, 4, 5, 6, 9, 10, 14, 15, 16, 18] {
@@ -212,6 +218,7 @@ fn every_flipped_bit_of_a_signature_is_refused() {
 }
 
 /// S plus 1, 2 and 15 times the order of the group: the same equation holds (RFC 8032, 5.1.7).
+// SPEC [N6]
 #[test]
 fn malleable_signatures() {
     for malleable in [

@@ -62,6 +62,7 @@ fn a_whole_policy() {
     );
 }
 
+// SPEC [Q1]
 #[test]
 fn the_smallest_policy() {
     let policy = Policy::parse("quorum none\n").unwrap();
@@ -70,6 +71,7 @@ fn the_smallest_policy() {
     assert_eq!(Policy::parse(&format!("{}quorum W1\n", w(1))).unwrap().witnesses().count(), 1);
 }
 
+// SPEC [Q4]
 #[test]
 fn one_log_with_several_keys() {
     let second = SigningKey::from_seed("example.com/tally", KeyKind::Ed25519, [7; 32]).unwrap();
@@ -85,6 +87,7 @@ fn one_log_with_several_keys() {
     assert_eq!(policy.log_keys("example.com/tally"), [log_key().verifier()]);
 }
 
+// SPEC [Q2] [Q6] [Q7]
 #[test]
 fn malformed_policies() {
     let witness_of = |name: &str| w(1).replace("W1", name);
