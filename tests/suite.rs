@@ -20,6 +20,8 @@ mod spec_entries;
 mod spec_example;
 #[path = "suite/spec_http.rs"]
 mod spec_http;
+#[path = "suite/spec_notes.rs"]
+mod spec_notes;
 #[path = "suite/spec_rules.rs"]
 mod spec_rules;
 #[path = "suite/spec_world.rs"]

@@ -218,7 +218,6 @@ fn every_flipped_bit_of_a_signature_is_refused() {
 }
 
 /// S plus 1, 2 and 15 times the order of the group: the same equation holds (RFC 8032, 5.1.7).
-// SPEC [N6]
 #[test]
 fn malleable_signatures() {
     for malleable in [

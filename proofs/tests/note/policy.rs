@@ -62,7 +62,6 @@ fn a_whole_policy() {
     );
 }
 
-// SPEC [Q1]
 #[test]
 fn the_smallest_policy() {
     let policy = Policy::parse("quorum none\n").unwrap();
@@ -87,7 +86,6 @@ fn one_log_with_several_keys() {
     assert_eq!(policy.log_keys("example.com/tally"), [log_key().verifier()]);
 }
 
-// SPEC [Q2] [Q6] [Q7]
 #[test]
 fn malformed_policies() {
     let witness_of = |name: &str| w(1).replace("W1", name);
