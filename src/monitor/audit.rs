@@ -25,6 +25,9 @@ use super::{
 };
 use crate::state::StateError;
 
+/// Neighbouring bundles as they came, each with its name.
+type Bundles = Vec<(BundleId, Vec<u8>)>;
+
 /// Entries after which the ledger is saved again, so that a restart replays no more than these.
 const SNAPSHOT_EVERY: u64 = 250_000;
 
@@ -115,7 +118,7 @@ impl<S: Source> Monitor<'_, S> {
     fn judge_all(
         &mut self,
         auditor: &mut Auditor,
-        chunks: mpsc::Receiver<Result<Vec<(BundleId, Vec<u8>)>, ServeError>>,
+        chunks: mpsc::Receiver<Result<Bundles, ServeError>>,
         watch: &Watch<'_>,
     ) -> Result<(), PollError> {
         let size = self.memory.frontier().size();

@@ -44,6 +44,7 @@ fn every_flipped_bit_is_refused() {
     assert_eq!(witness(2).verifier().verify_cosignature(known().text(), &signature), error);
 }
 
+// SPEC [C6]
 #[test]
 fn times() {
     let (key, checkpoint) = (witness(1), known());

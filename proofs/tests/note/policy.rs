@@ -70,6 +70,7 @@ fn the_smallest_policy() {
     assert_eq!(Policy::parse(&format!("{}quorum W1\n", w(1))).unwrap().witnesses().count(), 1);
 }
 
+// SPEC [Q4]
 #[test]
 fn one_log_with_several_keys() {
     let second = SigningKey::from_seed("example.com/tally", KeyKind::Ed25519, [7; 32]).unwrap();

@@ -86,6 +86,7 @@ fn every_subset_of_witnesses() {
     }
 }
 
+// SPEC [Q5]
 #[test]
 fn a_failing_cosignature_of_a_listed_witness_refuses() {
     let policy = policy("group g any X1 X2\nquorum g\n");

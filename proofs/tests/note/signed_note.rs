@@ -23,6 +23,7 @@ fn the_example_of_c2sp() {
     assert_eq!(compose(note.text(), &[format!("{bare}\n")]), FOO_NOTE);
 }
 
+// SPEC [N1]
 #[test]
 fn the_text_ends_at_the_last_empty_line() {
     let line = "\u{2014} a AAAAAAA=\n";
@@ -34,6 +35,7 @@ fn the_text_ends_at_the_last_empty_line() {
     }
 }
 
+// SPEC [N1]
 #[test]
 fn malformed_notes() {
     let table: &[(&[u8], NoteError)] = &[
@@ -59,6 +61,7 @@ fn malformed_notes() {
     assert!(SignedNote::parse("te\u{7f}xt\n\n\u{2014} a AAAAAAA=\n".as_bytes()).is_ok());
 }
 
+// SPEC [N1] [N2] [N4]
 #[test]
 fn malformed_signature_lines() {
     let table = [
@@ -122,6 +125,7 @@ fn limits() {
 }
 
 /// C2SP: at least 16 signatures, and post-quantum ones take nearly 5 kB each.
+// SPEC [N8]
 #[test]
 fn unknown_large_signatures_fit_and_are_ignored() {
     let sized = |len: usize| format!("\u{2014} pq.example {}\n", base64(&vec![7; len]));
@@ -133,6 +137,7 @@ fn unknown_large_signatures_fit_and_are_ignored() {
     }
 }
 
+// SPEC [N7]
 #[test]
 fn whose_signatures_count() {
     let text = "text\n";
