@@ -2,6 +2,8 @@
 
 #[path = "suite/audit_log.rs"]
 mod audit_log;
+#[path = "suite/demo.rs"]
+mod demo;
 #[path = "suite/fetch.rs"]
 mod fetch;
 #[path = "suite/fixture.rs"]
@@ -16,6 +18,12 @@ mod http;
 mod http_write;
 #[path = "suite/monitor.rs"]
 mod monitor;
+#[path = "suite/program.rs"]
+mod program;
+#[path = "suite/province.rs"]
+mod province;
+#[path = "suite/readme.rs"]
+mod readme;
 #[path = "suite/spec.rs"]
 mod spec;
 #[path = "suite/spec_cli.rs"]

@@ -2,6 +2,7 @@
 
 mod against;
 mod demo;
+mod docs;
 mod draft;
 mod evidence;
 mod exit;
@@ -44,12 +45,14 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Completions(docs::CompletionsArgs),
     Demo(demo::DemoArgs),
     Export(export::ExportArgs),
     Fsck(fsck::FsckArgs),
     Import(import::ImportArgs),
     Init(init::InitArgs),
     Key(key::KeyArgs),
+    Man(docs::ManArgs),
     Mandate(mandate::MandateArgs),
     Manifest(manifest::ManifestArgs),
     Monitor(monitor::MonitorArgs),
@@ -83,12 +86,14 @@ pub fn main() -> ExitCode {
 
 fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
     match verb {
+        Verb::Completions(args) => Ok(docs::completions(&args)),
         Verb::Demo(args) => demo::run(args, output),
         Verb::Export(args) => export::run(args, output),
         Verb::Fsck(args) => fsck::run(args, output),
         Verb::Import(args) => import::run(args, output),
         Verb::Init(args) => init::run(args, output),
         Verb::Key(args) => key::run(args, output),
+        Verb::Man(args) => docs::man(&args, output),
         Verb::Mandate(args) => mandate::mandate(args, output),
         Verb::Manifest(args) => manifest::run(args, output),
         Verb::Monitor(args) => monitor::run(args, output),
