@@ -174,7 +174,10 @@ fn a_client_trusts_its_own_leaf_hashes() {
     let policy = Policy::parse(&example.policy).unwrap();
     let zero = leaf_hash(b"");
     let answer = |leaves: [_; 2], hash: String| {
-        let item = |index: usize| json!({"flags": [], "index": index + 1, "leaf": leaves[index], "status": "new"});
+        let item = |at: usize| {
+            let leaf = leaves[at];
+            json!({"flags": [], "index": at + 1, "leaf": leaf, "status": "new"})
+        };
         let note = example.checkpoint.note();
         let last = json!({"checkpoint": note, "hashes": [hash], "indexes": [1, 2]});
         format!("{}\n{}\n{last}\n", item(0), item(1)).into_bytes()

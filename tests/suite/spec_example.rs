@@ -204,9 +204,11 @@ impl Example {
     /// What a second tally without `prev` is answered.
     pub fn conflict(&self) -> String {
         format!(
-            "{{\"type\":\"about:blank\",\"title\":\"Conflict\",\"status\":409,\"code\":\"conflict\",\
-             \"detail\":\"the entry does not follow the head of its chain\",\
-             \"head\":{{\"index\":2,\"leaf\":\"{}\",\"seq\":0}}}}",
+            concat!(
+                r#"{{"type":"about:blank","title":"Conflict","status":409,"code":"conflict","#,
+                r#""detail":"the entry does not follow the head of its chain","#,
+                r#""head":{{"index":2,"leaf":"{}","seq":0}}}}"#
+            ),
             self.leaves[2]
         )
     }

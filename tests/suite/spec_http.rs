@@ -337,9 +337,9 @@ async fn every_route_has_its_headers() {
     assert_eq!(members(&log["manifest"]), manifest);
 }
 
-// SPEC [W3] [W5] [W6] [W7] [X1]
+// SPEC [W3] [W5] [W7] [X1]
 #[tokio::test]
-async fn a_path_has_one_spelling_and_names_what_is_there() {
+async fn a_path_has_one_spelling() {
     let site = Site::new().await;
     let malformed = [
         "checkpoint?",
@@ -379,6 +379,13 @@ async fn a_path_has_one_spelling_and_names_what_is_there() {
     }
     let upper = site.example.leaves[1].to_string().to_uppercase();
     assert_eq!(site.get(&format!("/2024/leaf/{upper}")).await.code(), "400 malformed");
+    assert_eq!(site.submit(&site.example.entries[1]).await.header("cache-control"), "no-store");
+}
+
+// SPEC [W6]
+#[tokio::test]
+async fn what_is_not_there_is_404() {
+    let site = Site::new().await;
     let none = "0".repeat(64);
     let missing = [
         "entry/3",
