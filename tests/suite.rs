@@ -1,5 +1,9 @@
 //! Tests of the program's parts through their public interfaces, in one binary.
 
+#[path = "suite/directory.rs"]
+mod directory;
+#[path = "suite/election.rs"]
+mod election;
 #[path = "suite/fetch.rs"]
 mod fetch;
 #[path = "suite/fixture.rs"]
