@@ -150,3 +150,6 @@ impl<'a> Nodes<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
