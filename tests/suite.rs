@@ -4,6 +4,10 @@
 mod audit_log;
 #[path = "suite/demo.rs"]
 mod demo;
+#[path = "suite/directory.rs"]
+mod directory;
+#[path = "suite/election.rs"]
+mod election;
 #[path = "suite/fetch.rs"]
 mod fetch;
 #[path = "suite/fixture.rs"]
@@ -16,8 +20,12 @@ mod hostile;
 mod http;
 #[path = "suite/http_write.rs"]
 mod http_write;
+#[path = "suite/import.rs"]
+mod import;
 #[path = "suite/monitor.rs"]
 mod monitor;
+#[path = "suite/officer.rs"]
+mod officer;
 #[path = "suite/program.rs"]
 mod program;
 #[path = "suite/province.rs"]

@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jejak_proofs::{
-    merkle::leaf_hash,
-    tally::{Entry, Refusal},
-};
+use jejak_proofs::{merkle::leaf_hash, tally::Entry};
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use tokio::sync::oneshot;
 
@@ -43,24 +40,9 @@ fn candidate(shared: &Shared, bytes: Bytes) -> Result<Candidate, ReadError> {
             _ => Err(ReadError::Damaged(format!("entry {index}"))),
         };
     }
-    let checked = Entry::parse(&bytes).and_then(|entry| {
-        check_registers(shared, &entry)?;
-        entry.check(&shared.keys())
-    });
+    let checked = Entry::parse(&bytes).and_then(|entry| entry.check(&shared.keys()));
     Ok(match checked {
         Ok(entry) => Candidate::fresh(bytes, entry),
         Err(refusal) => Candidate::Refused(refusal),
     })
-}
-
-/// A manifest needs both its register files to be here, durable, before it is admitted.
-fn check_registers(shared: &Shared, entry: &Entry) -> Result<(), Refusal> {
-    let jejak_proofs::tally::Body::Manifest(manifest) = entry.body() else { return Ok(()) };
-    let registers = &manifest.registers;
-    for file in [&registers.units, &registers.contests] {
-        if !matches!(shared.objects.register(&file.sha256), Ok(Some(_))) {
-            return Err(Refusal::Invalid(jejak_proofs::tally::Field::Registers));
-        }
-    }
-    Ok(())
 }

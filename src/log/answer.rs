@@ -61,6 +61,13 @@ pub struct Rejection {
     pub head: Option<ChainHead>,
 }
 
+impl Rejection {
+    pub(super) fn batch_too_large() -> Self {
+        let detail = "a batch has at most 1,000 entries and 4 MiB".to_owned();
+        Self { code: Refusal::TooLarge.code(), detail, head: None }
+    }
+}
+
 impl From<&Refusal> for Rejection {
     fn from(refusal: &Refusal) -> Self {
         let head = match refusal {

@@ -39,6 +39,11 @@ impl Edge {
         Self { frontier, levels, bundle }
     }
 
+    #[cfg(test)]
+    pub(super) fn into_parts(self) -> (Frontier, Vec<Vec<Hash>>, Vec<Bytes>) {
+        (self.frontier, self.levels, self.bundle)
+    }
+
     /// Size and root, computed from the peaks.
     pub fn head(&self) -> TreeHead {
         self.frontier.head()

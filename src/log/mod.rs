@@ -50,7 +50,7 @@ pub use self::{
     sequencer::Fatal,
     view::{ReadError, View as Published},
 };
-use crate::store::{LeafTable, Objects};
+use crate::store::{FRAME_LEN, LeafTable, Objects};
 
 /// Most entries of one batch request.
 pub const BATCH_ENTRIES_MAX: usize = 1_000;
@@ -151,8 +151,13 @@ impl Log {
     /// Submits a batch. Each entry stands or falls by itself; one proof covers all that stand.
     ///
     /// # Errors
-    /// Fails if nothing was judged.
+    /// Fails if nothing was judged, also with `too_large` over [`BATCH_ENTRIES_MAX`] or
+    /// [`BATCH_BYTES_MAX`].
     pub async fn submit_batch(&self, entries: Vec<Bytes>) -> Result<BatchLogged, SubmitError> {
+        let framed_len: usize = entries.iter().map(|entry| entry.len() + FRAME_LEN).sum();
+        if entries.len() > BATCH_ENTRIES_MAX || framed_len > BATCH_BYTES_MAX {
+            return Err(SubmitError::Rejected(Rejection::batch_too_large()));
+        }
         let Sequenced { results, view } = self.sequence(entries).await?;
         let logged = results.iter().filter_map(|result| result.as_ref().ok());
         let mut leaves: Vec<(u64, Hash)> = logged.map(|item| (item.index, item.leaf)).collect();

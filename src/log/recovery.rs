@@ -75,7 +75,8 @@ pub enum CreateError {
     Checkpoint(#[from] CheckpointError),
 }
 
-/// Why a log was not opened. Nothing on disk was changed.
+/// Why a log was not opened. Whatever contradicts itself was left as it is: only after journal,
+/// checkpoint and genesis are accepted does start-up write, and then only what the journal holds.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -216,8 +217,11 @@ pub(super) fn open(dir: &Path, key: SigningKey, options: &Options) -> Result<Log
     let objects = Objects::open(&log_dir);
     let published = published_head(&objects, &policy)?;
     let journal_dir = log_dir.join("journal");
-    let (replay, edge, time_ms) =
+    let Verified { replay, edge, time_ms, genesis: found } =
         verify_journal(&journal_dir, &objects, published.as_ref(), options.read_only)?;
+    if found != Some(genesis) {
+        return Err(OpenError::Genesis);
+    }
     // Everything so far only read. The journal is sound, or torn where a crash may tear it.
     let journal = match options.read_only {
         true => None,
@@ -234,8 +238,10 @@ pub(super) fn open(dir: &Path, key: SigningKey, options: &Options) -> Result<Log
     };
 
     let checkpoint = match (&journal, published) {
+        (Some(_), _) => Checkpoint::sign(edge.head(), &key).map_err(OpenError::Checkpoint)?.into(),
         (None, Some(published)) => published.checkpoint,
-        _ => Checkpoint::sign(edge.head(), &key).map_err(OpenError::Checkpoint)?.into(),
+        // Nothing to serve may be signed here.
+        (None, None) => return Err(ReadError::Missing("checkpoint".to_owned()).into()),
     };
     let view = View::new(checkpoint, time_ms, edge);
     if journal.is_some() {
@@ -262,55 +268,102 @@ struct PublishedHead {
 
 fn published_head(objects: &Objects, policy: &Policy) -> Result<Option<PublishedHead>, OpenError> {
     let Some(bytes) = objects.checkpoint()? else { return Ok(None) };
+    // A power cut may leave a file that was renamed and not synced empty or of zeros: no checkpoint
+    // then, but the tiles still know what was published. Anything else in it is damage.
+    if bytes.iter().all(|byte| *byte == 0) {
+        tracing::warn!("the file `checkpoint` is empty, as after a power cut: making it again");
+        return Ok(None);
+    }
     let checkpoint = UnverifiedCheckpoint::parse(&bytes).map_err(OpenError::Checkpoint)?;
     let verified = policy.verify_log(checkpoint.clone()).map_err(OpenError::Checkpoint)?;
     Ok(Some(PublishedHead { head: verified.head(), checkpoint }))
 }
 
+/// A journal that was verified and not yet changed.
+struct Verified {
+    replay: Replay,
+    /// The right edge at its end; for reading only, at the published checkpoint.
+    edge: Edge,
+    /// The time of the batch that ends there.
+    time_ms: u64,
+    /// Leaf hash of entry 0.
+    genesis: Option<Hash>,
+}
+
 /// Replays the journal without writing: every record must lead to its own root, and the tree must
-/// be the one that was published. Gives the right edge at its end; for reading only, at the
-/// published checkpoint.
+/// be the one that was published.
 fn verify_journal(
     journal_dir: &Path,
     objects: &Objects,
     published: Option<&PublishedHead>,
     read_only: bool,
-) -> Result<(Replay, Edge, u64), OpenError> {
-    let mut replay = Replay::open(journal_dir)?;
-    let mut edge = edge_at(replay.start(), objects)?;
-    let mut time_ms = replay.time_ms();
-    check_published(&edge, objects, published)?;
-    loop {
-        let there = published.is_some_and(|published| published.head == edge.head());
-        if read_only && there {
-            break;
+) -> Result<Verified, OpenError> {
+    let replay = Replay::open(journal_dir)?;
+    let edge = edge_at(replay.start(), objects)?;
+    let (time_ms, genesis) = (replay.time_ms(), first_leaf(edge.size(), objects)?);
+    let mut verified = Verified { replay, edge, time_ms, genesis };
+    if let Some(old) = published.filter(|old| old.head.size < verified.edge.size()) {
+        check_trimmed(old, &verified.edge, objects)?;
+        if read_only {
+            verified.edge = edge_at(old.head, objects)?;
+            return Ok(verified);
         }
-        let Some(record) = replay.next_record()? else { break };
-        edge = grow(&edge, &record)?.0;
-        time_ms = record.time_ms;
-        check_published(&edge, objects, published)?;
     }
-    Ok((replay, edge, time_ms))
+    let published = published.map(|published| published.head);
+    loop {
+        let head = verified.edge.head();
+        if published.is_some_and(|published| published.size == head.size && published != head) {
+            return Err(OpenError::Fork { size: head.size });
+        }
+        if read_only && published == Some(head) {
+            return Ok(verified);
+        }
+        let Some(record) = verified.replay.next_record()? else { break };
+        verified.edge = grow(&verified.edge, &record)?.0;
+        verified.time_ms = record.time_ms;
+        if record.first == 0 {
+            verified.genesis = record.entries.first().map(|entry| leaf_hash(entry));
+        }
+        // Only the end of a record is ever signed.
+        let inside = |size| record.first < size && size < record.head.size;
+        if let Some(size) = published.map(|head| head.size).filter(|size| inside(*size)) {
+            return Err(OpenError::Fork { size });
+        }
+    }
+    match published {
+        // A journal that may be written to is compared with all that is known when it is resumed.
+        Some(TreeHead { size: known, .. }) if read_only => {
+            let (path, size) = (journal_dir.to_owned(), verified.edge.size());
+            Err(StoreError::Rollback { path, size, known }.into())
+        }
+        _ => Ok(verified),
+    }
 }
 
-/// Compares the tree with what was published, as soon as it is as large.
-fn check_published(
-    edge: &Edge,
+/// Leaf hash of entry 0 where the journal was trimmed and begins at `start`.
+fn first_leaf(start: u64, objects: &Objects) -> Result<Option<Hash>, OpenError> {
+    match start {
+        0 => Ok(None),
+        _ => Ok(tile_prefix(objects, 0, 1)?.pop()),
+    }
+}
+
+/// Compares a published tree with the tiles below the beginning of the journal, which are durable
+/// and hold all of it. Tiles that do not lead to the journal are damage, which accuses nobody.
+fn check_trimmed(
+    published: &PublishedHead,
+    start: &Edge,
     objects: &Objects,
-    published: Option<&PublishedHead>,
 ) -> Result<(), OpenError> {
-    let Some(PublishedHead { head, checkpoint }) = published else { return Ok(()) };
-    let size = head.size;
-    let same = if size == edge.size() {
-        edge.head() == *head
-    } else if size < edge.size() && edge.size() - size < u64::from(TILE_WIDTH) {
-        // The checkpoint file is older than what the journal still covers: ask the tiles.
-        let view = View::new(checkpoint.clone(), 0, edge.clone());
-        view.prove(objects, &Plan::root(size))? == [head.root]
-    } else {
-        true
-    };
-    if same { Ok(()) } else { Err(OpenError::Fork { size }) }
+    let PublishedHead { head: TreeHead { size, root }, checkpoint } = published;
+    let damaged = || ReadError::Damaged(format!("a tile below entry {size}"));
+    let view = View::new(checkpoint.clone(), 0, start.clone());
+    let roots = view.prove(objects, &Plan::root(*size))?;
+    let old = TreeHead { size: *size, root: *roots.first().ok_or_else(damaged)? };
+    let plan = Plan::consistency(*size, view.head.size).map_err(|_| damaged())?;
+    let proof = view.prove(objects, &plan)?;
+    view.head.verify_consistency(&old, &proof).map_err(|_| damaged())?;
+    if old.root == *root { Ok(()) } else { Err(OpenError::Fork { size: *size }) }
 }
 
 fn grow(edge: &Edge, record: &Record) -> Result<(Edge, Vec<super::edge::Object>), OpenError> {
@@ -359,10 +412,10 @@ fn edge_at(head: TreeHead, objects: &Objects) -> Result<Edge, OpenError> {
         levels.push(hashes);
     }
     let bundle = bundle_prefix(objects, head.size)?;
-    let frontier =
-        Frontier::from_peaks(head.size, peaks).map_err(|_| OpenError::Fork { size: head.size })?;
+    let damaged = || ReadError::Damaged(format!("a tile below entry {}", head.size));
+    let frontier = Frontier::from_peaks(head.size, peaks).map_err(|_| damaged())?;
     let edge = Edge::from_parts(frontier, levels, bundle);
-    if edge.head() == head { Ok(edge) } else { Err(OpenError::Fork { size: head.size }) }
+    if edge.head() == head { Ok(edge) } else { Err(damaged().into()) }
 }
 
 fn tile_prefix(objects: &Objects, index: u64, width: usize) -> Result<Vec<Hash>, OpenError> {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use jejak_proofs::{
     merkle::Hash,
     note::{Checkpoint, CheckpointError, SigningKey},
-    tally::{Body, ChainHead, CheckedEntry, Entry, Key, Ledger, Outcome, Refusal},
+    tally::{Body, ChainHead, CheckedEntry, Entry, Field, Key, Ledger, Outcome, Refusal},
 };
 
 use super::{
@@ -187,11 +187,16 @@ impl Sequencer {
     }
 
     fn apply(&mut self, checked: &CheckedEntry) -> Result<Outcome, Refusal> {
-        if let Body::Manifest(manifest) = checked.entry().body() {
-            // Both files are here, which admission made sure of; a damaged one is a refusal.
-            derived::provide_registers(&mut self.ledger, &self.shared.objects, manifest)?;
+        const REGISTERS: Refusal = Refusal::Invalid(Field::Registers);
+        match (self.ledger.apply(checked), checked.entry().body()) {
+            // The last rule of a manifest: everything else about it is in order, signatures of
+            // the root keys included, so its files are worth reading, and they must be here.
+            (Err(REGISTERS), Body::Manifest(manifest)) => {
+                derived::provide_registers(&mut self.ledger, &self.shared.objects, manifest)?;
+                self.ledger.apply(checked)
+            }
+            (result, _) => result,
         }
-        self.ledger.apply(checked)
     }
 
     /// A conflict with a head that says the very same is a duplicate under other signatures.

@@ -63,7 +63,8 @@ pub(super) async fn submit_batch(
 /// The entries of a batch, sharing its memory.
 fn split(batch: &Bytes) -> Result<Vec<Bytes>, Code> {
     // Counted before anything is collected: 4 MiB of empty entries would take 64 MiB of slices.
-    if prefix_len(batch, BATCH_ENTRIES_MAX).is_ok_and(|len| len < batch.len()) {
+    const MANY: u16 = BATCH_ENTRIES_MAX as u16;
+    if prefix_len(batch, MANY).is_ok_and(|len| len < batch.len()) {
         return Err(Code::TooLarge);
     }
     let entries = entries(batch).map_err(|_| Code::Malformed)?;

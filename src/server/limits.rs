@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub use crate::log::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
+
 /// Most bytes of a request's line and headers together; more is 431.
 pub const HEADER_BYTES_MAX: usize = 16 * 1024;
 
@@ -15,12 +17,6 @@ pub const HEADER_FIELDS_MAX: usize = 100;
 /// Most bytes of a request's target; more is 414. The longest that a route can need is a batch
 /// proof over [`PROOF_RANGES_MAX`] ranges, under 800 bytes.
 pub const URI_LEN_MAX: usize = 2_048;
-
-/// Most bytes of a batch; more is 413.
-pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// Most entries of a batch; more is 413.
-pub const BATCH_ENTRIES_MAX: u16 = 1_000;
 
 /// Most ranges that one batch proof is asked for.
 pub const PROOF_RANGES_MAX: usize = 16;

@@ -1,12 +1,13 @@
 //! Refusals: the one place where they become status codes (SPEC.md, "Errors").
 //!
 //! A body is `application/problem+json` ([RFC 9457]) with one member more, the stable `code`, and
-//! for a conflict the `head` of the chain. It never repeats what the client sent; the cause of a
-//! failure of ours goes to the operator's log and nowhere else.
+//! for a conflict the `head` of the chain. The `detail` of an entry's refusal is the ledger's own
+//! sentence, which names the rule. Nothing repeats what the client sent; the cause of a failure of
+//! ours goes to the operator's log and nowhere else.
 //!
 //! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
 
-use std::{error::Error, sync::Arc};
+use std::{borrow::Cow, error::Error, sync::Arc};
 
 use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
@@ -176,6 +177,8 @@ pub fn table() -> String {
 #[derive(Clone, Debug)]
 pub struct Problem {
     code: Code,
+    /// What the ledger said, which is more than the code's own sentence.
+    detail: Cow<'static, str>,
     /// The head of the chain, in a conflict only.
     head: Option<ChainHead>,
     /// For the operator alone.
@@ -195,12 +198,12 @@ pub(super) struct Refused {
 struct UnknownCode(&'static str);
 
 #[derive(Serialize)]
-struct Body {
+struct Body<'a> {
     r#type: &'static str,
     title: &'static str,
     status: u16,
     code: &'static str,
-    detail: &'static str,
+    detail: &'a str,
     /// The outer option: only a conflict has the member; the inner one: an empty chain has no head.
     #[serde(skip_serializing_if = "Option::is_none")]
     head: Option<Option<Head>>,
@@ -216,7 +219,7 @@ struct Head {
 impl Problem {
     /// A failure of ours. The client learns nothing of the `cause`.
     pub fn internal(cause: impl Error + Send + Sync + 'static) -> Self {
-        Self { code: Code::Internal, head: None, cause: Some(Arc::new(cause)) }
+        Self { cause: Some(Arc::new(cause)), ..Code::Internal.into() }
     }
 
     /// The code.
@@ -234,7 +237,7 @@ impl Problem {
         serde_json::to_value(self.body()).expect("a problem has only text and numbers")
     }
 
-    fn body(&self) -> Body {
+    fn body(&self) -> Body<'_> {
         let status = self.code.status();
         let head = |head: ChainHead| Head { index: head.index, leaf: head.leaf, seq: head.seq };
         Body {
@@ -243,7 +246,7 @@ impl Problem {
             title: status.canonical_reason().unwrap_or("Refused"),
             status: status.as_u16(),
             code: self.code.as_str(),
-            detail: self.code.detail(),
+            detail: &self.detail,
             head: (self.code == Code::Conflict).then(|| self.head.map(head)),
         }
     }
@@ -251,14 +254,17 @@ impl Problem {
 
 impl From<Code> for Problem {
     fn from(code: Code) -> Self {
-        Self { code, head: None, cause: None }
+        Self { code, detail: code.detail().into(), head: None, cause: None }
     }
 }
 
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         match Code::of(rejection.code) {
-            Some(code) => Self { code, head: rejection.head, cause: None },
+            Some(code) => {
+                let Rejection { detail, head, .. } = rejection;
+                Self { code, detail: detail.into(), head, cause: None }
+            }
             None => Self::internal(UnknownCode(rejection.code)),
         }
     }

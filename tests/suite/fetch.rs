@@ -17,7 +17,10 @@ use jejak::{
     server::{Audience, Binding, limits::Limits, serve},
 };
 
-use crate::fixture::{CONFLICT, Fixture, conflict_head, entry, flagged};
+use crate::{
+    election::{election, entry, flagged},
+    fixture::Fixture,
+};
 
 const TEXT: &str = "text/plain";
 
@@ -214,7 +217,7 @@ fn a_server_that_drips_its_answer_is_given_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn client_and_server_agree() {
-    let fixture = Fixture::with(3, Limits::default()).await;
+    let fixture = Fixture::with(4, Limits::default()).await;
     let any = "127.0.0.1:0".parse().unwrap();
     let binding = Binding::new(any, Audience::Public).await.unwrap();
     let base = format!("http://{}/test", binding.address().unwrap());
@@ -228,14 +231,11 @@ async fn client_and_server_agree() {
         assert_eq!(fetch.post("entries", TEXT, &flagged(9), 100_000).unwrap().status, 200);
         let leaf = jejak_proofs::merkle::leaf_hash(&entry(1));
         let found = fetch.get(&format!("leaf/{leaf}"), 100).unwrap();
-        assert_eq!((found.size, found.body.as_slice()), (Some(4), br#"{"index":1}"#.as_slice()));
-        let refused = fetch.post("entries", TEXT, CONFLICT.as_bytes(), 100_000).unwrap_err();
+        assert_eq!((found.size, found.body.as_slice()), (Some(5), br#"{"index":1}"#.as_slice()));
+        let refused = fetch.post("entries", TEXT, &election().rival(3), 100_000).unwrap_err();
         let head = refused.refusal().unwrap().head.unwrap();
-        let wanted = conflict_head();
-        assert_eq!(
-            (wanted["index"].as_u64(), wanted["seq"].as_u64()),
-            (Some(head.index), Some(head.seq.into()))
-        );
+        assert_eq!((head.index, head.seq), (3, 0));
+        assert_eq!(head.leaf.to_string(), jejak_proofs::merkle::leaf_hash(&entry(3)).to_string());
         let missing = fetch.get("entry/99", 100).unwrap_err();
         assert_eq!(missing.refusal().unwrap().code.as_deref(), Some("not_found"));
         let large = vec![b'x'; 300_000];

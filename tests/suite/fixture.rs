@@ -1,6 +1,14 @@
 //! A log with entries, and a server of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::PathBuf,
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -10,30 +18,24 @@ use axum::{
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use jejak::{
-    log::Log,
+    log::{Log, Options},
     server::{Server, limits::Limits, router},
 };
+use jejak_proofs::merkle::{Hash, sha256};
+use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
+use tokio::time::sleep;
 use tower::ServiceExt as _;
 
-pub const ORIGIN: &str = "log.example/test";
-pub const NAME: &str = "test";
+use crate::{
+    directory::{Directory, fill},
+    election::election,
+};
 
 pub struct Fixture {
     pub log: Log,
     pub server: Arc<Server>,
     pub router: Router,
-    pub registers: Vec<Bytes>,
-}
-
-/// How the log is made to answer.
-#[derive(Clone, Copy)]
-pub enum Mood {
-    Fine = 0,
-    Full = 1,
-    Closing = 2,
-    Unavailable = 3,
-    ReadsFail = 4,
-    ReadsPanic = 5,
+    pub directory: Directory,
 }
 
 impl Fixture {
@@ -41,28 +43,43 @@ impl Fixture {
         Self::with(size, Limits::default()).await
     }
 
+    /// A served log of entries 0 to `size` - 1.
     pub async fn with(size: u64, limits: Limits) -> Self {
-        // The second one is larger than all socket buffers together.
-        let registers = vec![Bytes::from("code,parent\n"), vec![b'r'; 16 << 20].into()];
-        let log = Log::in_memory(ORIGIN, registers.clone());
-        for index in 0..size {
-            log.submit(entry(index).into()).await.unwrap();
-        }
+        let directory = Directory::new();
+        let log = directory.open().unwrap();
+        fill(&log, election(), size).await;
+        Self::serve(directory, log, limits)
+    }
+
+    fn serve(directory: Directory, log: Log, limits: Limits) -> Self {
         let server = Server::new(vec![log.clone()], limits).unwrap();
         let router = router(&server);
-        Self { log, server, router, registers }
+        Self { log, server, router, directory }
     }
 
-    pub fn mood(&self, mood: Mood) {
-        self.log.set_mode(mood as u64);
-    }
-
-    pub fn delay(&self, delay: Duration) {
-        self.log.set_delay(delay);
+    /// The same directory after a clean stop, opened with `options`.
+    pub fn reopen(self, options: &Options) -> Self {
+        self.log.clone().close().unwrap();
+        let directory = self.directory.crash();
+        let log = directory.open_with(options).unwrap();
+        Self::serve(directory, log, Limits::default())
     }
 
     pub fn size(&self) -> u64 {
         self.log.published().head.size
+    }
+
+    /// A register larger than all socket buffers together: its hash and its length.
+    pub fn large_register(&self) -> (Hash, usize) {
+        let bytes = vec![b'r'; 16 << 20];
+        let hash = sha256(&bytes);
+        fs::write(self.directory.log().join("register").join(hash.to_string()), &bytes).unwrap();
+        (hash, bytes.len())
+    }
+
+    /// Makes the disk hang in the middle of a batch: see [`Stall`].
+    pub async fn stall(&self) -> Stall {
+        Stall::new(self).await
     }
 
     pub async fn get(&self, path: &str) -> Reply {
@@ -74,38 +91,56 @@ impl Fixture {
     }
 }
 
-/// An entry that the log admits, another one for each `number`.
-pub fn entry(number: u64) -> Vec<u8> {
-    format!("entry {number}\n").into_bytes()
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        // The threads must be gone before their directory is.
+        let _ = self.log.clone().close();
+    }
 }
 
-/// An entry that the log admits and that breaks rules A1 and A3.
-pub fn flagged(number: u64) -> Vec<u8> {
-    format!("entry {number} flagged\n").into_bytes()
+/// A disk that hangs: the sequencer reads bundle 0, to compare a conflict with its head, out of a
+/// pipe that nobody writes to. Every submission waits until this is released or dropped.
+pub struct Stall {
+    pipe: File,
+    held: PathBuf,
+    bundle: PathBuf,
 }
 
-/// Entries that the log refuses, each with status and code.
-pub const REFUSED: &[(&str, u16, &str)] = &[
-    ("refuse malformed", 400, "malformed"),
-    ("refuse bad_signature", 403, "bad_signature"),
-    ("refuse unknown_key", 403, "unknown_key"),
-    ("refuse key_revoked", 403, "key_revoked"),
-    ("refuse out_of_scope", 403, "out_of_scope"),
-    ("refuse conflict", 409, "conflict"),
-    ("refuse duplicate", 409, "duplicate"),
-    ("refuse log_frozen", 410, "log_frozen"),
-    ("refuse invalid_unit", 422, "invalid_unit"),
-    ("refuse invalid_key", 422, "invalid_key"),
-];
+impl Stall {
+    async fn new(fixture: &Fixture) -> Self {
+        assert!(fixture.size() >= 256, "bundle 0 must be a file");
+        let bundle = fixture.directory.log().join("tile/entries/000");
+        let held = bundle.with_extension("held");
+        fs::rename(&bundle, &held).unwrap();
+        mkfifoat(CWD, &bundle, Mode::RUSR | Mode::WUSR).unwrap();
+        let log = fixture.log.clone();
+        tokio::spawn(async move { log.submit(election().rival(3).into()).await });
+        let waits = OFlags::NONBLOCK.bits().cast_signed();
+        // There is no one to write to until the sequencer has opened the pipe.
+        let first = loop {
+            match OpenOptions::new().write(true).custom_flags(waits).open(&bundle) {
+                Ok(pipe) => break pipe,
+                Err(_) => sleep(Duration::from_millis(1)).await,
+            }
+        };
+        let pipe = OpenOptions::new().write(true).open(&bundle).unwrap();
+        drop(first);
+        Self { pipe, held, bundle }
+    }
 
-/// An entry refused with a code that the server does not know.
-pub const REFUSED_UNKNOWN: &str = "refuse nonsense";
+    pub fn release_after(self, delay: Duration) -> JoinHandle<()> {
+        std::thread::spawn(move || {
+            std::thread::sleep(delay);
+            drop(self);
+        })
+    }
+}
 
-/// An entry refused because its chain has another head, and that head.
-pub const CONFLICT: &str = "refuse conflict_with_head";
-pub fn conflict_head() -> serde_json::Value {
-    let leaf = jejak_proofs::merkle::leaf_hash(b"head");
-    serde_json::json!({ "index": 7, "leaf": leaf, "seq": 3 })
+impl Drop for Stall {
+    fn drop(&mut self) {
+        fs::rename(&self.held, &self.bundle).unwrap();
+        self.pipe.write_all(&fs::read(&self.bundle).unwrap()).unwrap();
+    }
 }
 
 pub struct Reply {

@@ -6,7 +6,6 @@ use std::{
 };
 
 use jejak::server::{Audience, Binding, Drained, limits::Limits, serve};
-use jejak_proofs::merkle::sha256;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -15,7 +14,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::fixture::{Fixture, entry};
+use crate::{election::entry, fixture::Fixture};
 
 /// Nothing here may take longer, whatever goes wrong.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -43,7 +42,12 @@ struct Served {
 
 impl Served {
     async fn new(limits: Limits) -> Self {
-        let fixture = Fixture::with(3, limits).await;
+        Self::of(3, limits).await
+    }
+
+    /// Serves a log of `size` entries.
+    async fn of(size: u64, limits: Limits) -> Self {
+        let fixture = Fixture::with(size, limits).await;
         let any = "127.0.0.1:0".parse().unwrap();
         let public = Binding::new(any, Audience::Public).await.unwrap();
         let own = Binding::new(any, Audience::Operator).await.unwrap();
@@ -68,9 +72,10 @@ impl Served {
         read_all(&mut socket).await
     }
 
-    fn stop(self) -> JoinHandle<Drained> {
+    /// Begins to stop; the fixture, and with it the log, lives on.
+    fn stop(self) -> (JoinHandle<Drained>, Fixture) {
         self.stop.send(()).unwrap();
-        self.serving
+        (self.serving, self.fixture)
     }
 
     /// Waits until `count` connections are open.
@@ -221,7 +226,7 @@ async fn a_body_that_breaks_off_is_not_logged() {
 #[tokio::test]
 async fn a_reader_that_stalls_is_cut() {
     let served = Served::new(short()).await;
-    let register = sha256(&served.fixture.registers[1]);
+    let (register, _) = served.fixture.large_register();
     let mut socket = served.connect().await;
     let request = format!("GET /test/register/{register} HTTP/1.1\r\nHost: h\r\n\r\n");
     socket.write_all(request.as_bytes()).await.unwrap();
@@ -235,7 +240,7 @@ async fn a_reader_that_stalls_is_cut() {
 #[tokio::test]
 async fn a_slow_but_steady_reader_gets_everything() {
     let served = Served::new(short()).await;
-    let register = sha256(&served.fixture.registers[1]);
+    let (register, len) = served.fixture.large_register();
     let mut socket = served.connect().await;
     let request = format!("GET /test/register/{register} HTTP/1.0\r\n\r\n");
     socket.write_all(request.as_bytes()).await.unwrap();
@@ -249,7 +254,7 @@ async fn a_slow_but_steady_reader_gets_everything() {
             len => taken += len,
         }
     }
-    assert!(taken > served.fixture.registers[1].len());
+    assert!(taken > len);
 }
 
 #[tokio::test]
@@ -412,18 +417,19 @@ async fn a_full_house_makes_wait_and_does_not_lock_out_the_operator() {
 
 #[tokio::test]
 async fn a_graceful_stop_answers_what_is_in_flight_and_closes_the_rest() {
-    let served = Served::new(Limits { head_time_max: PATIENCE, ..short() }).await;
-    served.fixture.delay(Duration::from_millis(300));
+    let served = Served::of(300, Limits { head_time_max: PATIENCE, ..short() }).await;
     let mut idle = served.connect().await;
     let mut used = served.connect().await;
     used.write_all(GET.as_bytes()).await.unwrap();
     read_one(&mut used).await;
+    let stall = served.fixture.stall().await;
     let mut busy = served.connect().await;
-    busy.write_all(post(&entry(50)).as_bytes()).await.unwrap();
+    busy.write_all(post(&entry(400)).as_bytes()).await.unwrap();
     served.connections(3).await;
     let address = served.address;
     let started = Instant::now();
-    let serving = served.stop();
+    let released = stall.release_after(Duration::from_millis(300));
+    let (serving, _fixture) = served.stop();
     assert_eq!(read_all(&mut idle).await, "");
     assert_eq!(read_all(&mut used).await, "");
     assert!(TcpStream::connect(address).await.is_err(), "no longer accepting");
@@ -431,18 +437,22 @@ async fn a_graceful_stop_answers_what_is_in_flight_and_closes_the_rest() {
     assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
     assert_eq!(serving.await.unwrap(), Drained { cut: 0 });
     assert!(started.elapsed() < Duration::from_millis(800), "{:?}", started.elapsed());
+    released.join().unwrap();
 }
 
 #[tokio::test]
 async fn a_graceful_stop_does_not_wait_for_ever() {
-    let served = Served::new(short()).await;
-    served.fixture.delay(Duration::from_secs(3600));
+    let served = Served::of(300, short()).await;
+    let stall = served.fixture.stall().await;
     let mut busy = served.connect().await;
-    busy.write_all(post(&entry(50)).as_bytes()).await.unwrap();
+    busy.write_all(post(&entry(400)).as_bytes()).await.unwrap();
     served.connections(1).await;
     let started = Instant::now();
-    assert_eq!(served.stop().await.unwrap(), Drained { cut: 1 });
+    let (serving, fixture) = served.stop();
+    assert_eq!(serving.await.unwrap(), Drained { cut: 1 });
     assert!(started.elapsed() >= Duration::from_millis(800));
     assert!(started.elapsed() < Duration::from_secs(3));
     assert_eq!(read_all(&mut busy).await, "");
+    drop(stall);
+    drop(fixture);
 }

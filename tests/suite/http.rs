@@ -5,13 +5,20 @@ use axum::{
     http::{Request, Version},
 };
 use jejak::{
-    log::Log,
+    log::{Log, Options},
     server::{SameName, Server, limits::Limits, operator_router, problem, router},
 };
-use jejak_proofs::merkle::{Hash, leaf_hash, sha256};
+use jejak_proofs::{
+    merkle::{Hash, leaf_hash, push_entry, sha256},
+    tally::{Field, Refusal},
+};
 use serde_json::json;
 
-use crate::fixture::{Fixture, Mood, NAME, ORIGIN, ask, entry, get};
+use crate::{
+    directory::{Directory, OPTIONS, fill},
+    election::{Election, NAME, ORIGIN, election, entry},
+    fixture::{Fixture, ask, get},
+};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const BYTES: &str = "application/octet-stream";
@@ -21,9 +28,9 @@ const SECOND: &str = "max-age=1";
 const NEVER: &str = "no-store";
 
 /// Every route that is read in a log of 300 entries: type, caching, and whether it names a size.
-fn routes(fixture: &Fixture) -> Vec<(String, &'static str, &'static str, bool)> {
+fn routes() -> Vec<(String, &'static str, &'static str, bool)> {
     let leaf = leaf_hash(&entry(7));
-    let register = sha256(&fixture.registers[0]);
+    let register = sha256(election().units.as_bytes());
     let each = [
         ("", JSON, NEVER, false),
         ("healthz", TEXT, NEVER, false),
@@ -53,7 +60,7 @@ fn routes(fixture: &Fixture) -> Vec<(String, &'static str, &'static str, bool)> 
 #[tokio::test]
 async fn every_read_has_its_type_its_caching_and_its_size() {
     let fixture = Fixture::new(300).await;
-    for (path, content_type, caching, sized) in routes(&fixture) {
+    for (path, content_type, caching, sized) in routes() {
         let reply = fixture.get(&path).await;
         assert_eq!(reply.status, 200, "{path}");
         assert_eq!(reply.header("content-type"), Some(content_type), "{path}");
@@ -96,9 +103,8 @@ async fn reads_answer_what_the_log_holds() {
     let hashes: Vec<u8> = (256..300).flat_map(|i| *leaf_hash(&entry(i)).as_bytes()).collect();
     assert_eq!(fixture.get("/test/tile/0/001.p/44").await.body, hashes);
     assert_eq!(fixture.get("/test/tile/0/001.p/43").await.body, hashes[..43 * 32]);
-    let framed: Vec<u8> = (256..259)
-        .flat_map(|i| [vec![0, u8::try_from(entry(i).len()).unwrap()], entry(i)].concat())
-        .collect();
+    let mut framed = Vec::new();
+    (256..259).for_each(|i| push_entry(&mut framed, &entry(i)).unwrap());
     assert_eq!(fixture.get("/test/tile/entries/001.p/3").await.body, framed);
     assert_eq!(fixture.get("/test/entry/258").await.body, entry(258));
     assert_eq!(
@@ -107,9 +113,11 @@ async fn reads_answer_what_the_log_holds() {
     );
     let leaf = leaf_hash(&entry(299));
     assert_eq!(fixture.get(&format!("/test/leaf/{leaf}")).await.text(), r#"{"index":299}"#);
-    let register = sha256(&fixture.registers[0]);
-    let reply = fixture.get(&format!("/test/register/{register}")).await;
-    assert_eq!(reply.body, fixture.registers[0]);
+    for file in [&election().units, &election().contests] {
+        let register = sha256(file.as_bytes());
+        let reply = fixture.get(&format!("/test/register/{register}")).await;
+        assert_eq!(reply.text(), file);
+    }
     assert_eq!(fixture.get("/test/log.json").await.json()["origin"], ORIGIN);
     let logs = json!({ "logs": [{ "name": NAME, "origin": ORIGIN }] });
     assert_eq!(fixture.get("/").await.json(), logs);
@@ -325,52 +333,60 @@ async fn a_request_has_one_host_one_length_and_a_bounded_head() {
 
 #[tokio::test]
 async fn a_failure_of_ours_says_no_more_than_that() {
-    let fixture = Fixture::new(3).await;
-    let paths = ["entry/0", "tile/0/000.p/1", "receipt/0", "proof/inclusion/3/0"];
-    for mood in [Mood::ReadsFail, Mood::ReadsPanic] {
-        fixture.mood(mood);
-        for path in paths {
-            let reply = fixture.get(&format!("/test/{path}")).await;
-            reply.refused(500, "internal", path);
-            assert!(!reply.text().contains("secret") && !reply.text().contains("panic"));
-        }
+    let fixture = Fixture::new(300).await;
+    let paths = ["entry/0", "tile/0/000.p/1", "tile/entries/000", "receipt/0"];
+    let moved = fixture.directory.path().join("moved");
+    let tiles = fixture.directory.log().join("tile");
+    std::fs::rename(&tiles, &moved).unwrap();
+    for path in paths.into_iter().chain(["proof/inclusion/300/0", "proof/consistency/1/300"]) {
+        let reply = fixture.get(&format!("/test/{path}")).await;
+        reply.refused(500, "internal", path);
+        assert!(!reply.text().contains("tile") && !reply.text().contains("fsck"));
     }
-    fixture.mood(Mood::Fine);
-    assert_eq!(fixture.get("/test/entry/0").await.status, 200);
+    assert_eq!(fixture.get("/test/entry/299").await.status, 200, "out of memory");
+    std::fs::rename(&moved, &tiles).unwrap();
+    for path in paths {
+        assert_eq!(fixture.get(&format!("/test/{path}")).await.status, 200, "{path}");
+    }
 }
 
 #[tokio::test]
 async fn readiness_follows_the_log_and_health_does_not() {
     let fixture = Fixture::new(3).await;
     let operator = operator_router(&fixture.server);
-    for mood in [Mood::Unavailable, Mood::Closing] {
-        fixture.mood(mood);
-        for routes in [&fixture.router, &operator] {
+    assert_eq!(ask(&operator, get("/readyz")).await.status, 200);
+    fixture.log.clone().close().unwrap();
+    let closed = fixture;
+    let read_only = Fixture::new(3).await.reopen(&Options { read_only: true, ..OPTIONS });
+    for fixture in [closed, read_only] {
+        for routes in [&fixture.router, &operator_router(&fixture.server)] {
             ask(routes, get("/readyz")).await.refused(503, "unavailable", "readyz");
             assert_eq!(ask(routes, get("/healthz")).await.text(), "ok\n");
         }
         assert_eq!(fixture.get("/test/entry/0").await.status, 200, "reads go on");
     }
-    fixture.mood(Mood::Fine);
-    assert_eq!(ask(&operator, get("/readyz")).await.status, 200);
 }
 
 #[tokio::test]
 async fn logs_of_one_process_are_told_apart_by_name() {
-    let (one, two) =
-        (Log::in_memory("a.example/one", vec![]), Log::in_memory("a.example/two", vec![]));
-    one.submit(entry(0).into()).await.unwrap();
-    let server = Server::new(vec![two, one.clone()], Limits::default()).unwrap();
+    let elections = ["a.example/one", "a.example/two", "b.example/one"].map(Election::new);
+    let directories = elections.each_ref().map(Directory::of);
+    let [one, two, other]: [Log; 3] =
+        directories.each_ref().map(|directory| directory.open().unwrap());
+    fill(&one, &elections[0], 2).await;
+    let server = Server::new(vec![two.clone(), one.clone()], Limits::default()).unwrap();
     let routes = router(&server);
-    assert_eq!(ask(&routes, get("/one/entry/0")).await.status, 200);
-    ask(&routes, get("/two/entry/0")).await.refused(404, "not_found", "the other log");
+    assert_eq!(ask(&routes, get("/one/entry/1")).await.status, 200);
+    ask(&routes, get("/two/entry/1")).await.refused(404, "not_found", "the other log");
     let logs = ask(&routes, get("/")).await.json();
     assert_eq!(logs["logs"][0], json!({ "name": "one", "origin": "a.example/one" }));
     assert_eq!(logs["logs"][1]["name"], "two");
 
-    let same = vec![one, Log::in_memory("b.example/one", vec![])];
-    let error = Server::new(same, Limits::default()).err();
+    let error = Server::new(vec![one.clone(), other.clone()], Limits::default()).err();
     assert_eq!(error, Some(SameName { name: "one".into() }));
+    for log in [one, two, other] {
+        log.close().unwrap();
+    }
 }
 
 #[tokio::test]
@@ -423,7 +439,22 @@ fn the_table_of_codes_is_sound() {
         out_of_scope overloaded rate_limited timeout too_large unavailable unknown_key \
         unsupported_media_type uri_too_long";
     assert_eq!(seen.into_iter().collect::<Vec<_>>().join(" "), expected);
-    assert_eq!(problem::Code::of("invalid_round").unwrap().status(), 422);
+    for field in Field::ALL {
+        assert_eq!(problem::Code::of(field.code()).unwrap().status(), 422);
+    }
+    for refusal in [
+        Refusal::Malformed(""),
+        Refusal::TooLarge,
+        Refusal::BadSignature,
+        Refusal::UnknownKey,
+        Refusal::KeyRevoked,
+        Refusal::OutOfScope,
+        Refusal::Conflict { head: None },
+        Refusal::Duplicate,
+        Refusal::Frozen,
+    ] {
+        assert!(problem::Code::of(refusal.code()).is_some(), "{refusal}");
+    }
     assert_eq!(problem::Code::of("invalid_"), None);
     assert_eq!(problem::Code::of("nonsense"), None);
     assert_eq!(problem::table().lines().count(), problem::ALL.len());
