@@ -46,7 +46,7 @@ pub use self::{
     edge::Edge,
     integrate::{Integrated, Mismatch, integrate, verify},
     pool::{POOL_BYTES_MAX, POOL_ENTRIES_MAX, TAKE_BYTES_MAX, TAKE_ENTRIES_MAX},
-    recovery::{CreateError, OpenError, Options, create},
+    recovery::{CreateError, OpenError, Options, create, judge_genesis},
     sequencer::Fatal,
     view::{ReadError, View as Published},
 };

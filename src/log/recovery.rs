@@ -183,8 +183,11 @@ pub fn create(
     Ok(genesis)
 }
 
-/// Applies the manifest to an empty ledger, as every monitor will.
-fn judge_genesis(
+/// Applies the manifest to an empty ledger, as every monitor will. Writes nothing.
+///
+/// # Errors
+/// Fails if the ledger refuses it, or if it does not name this key of the log.
+pub fn judge_genesis(
     key: &SigningKey,
     manifest: &[u8],
     units: &[u8],

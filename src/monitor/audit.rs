@@ -25,9 +25,6 @@ use super::{
 };
 use crate::state::StateError;
 
-/// Neighbouring bundles as they came, each with its name.
-type Bundles = Vec<(BundleId, Vec<u8>)>;
-
 /// Entries after which the ledger is saved again, so that a restart replays no more than these.
 const SNAPSHOT_EVERY: u64 = 250_000;
 
@@ -37,6 +34,9 @@ const DOUBLE_SEARCHES_MAX: u32 = 1_000;
 
 /// Bundles kept for the revisions that come back to them.
 const OLD_BUNDLES_MAX: usize = 32;
+
+/// A bundle as it was served.
+type Bundle = (BundleId, Vec<u8>);
 
 /// Why a chunk could not be judged to its end.
 enum AuditError {
@@ -118,7 +118,7 @@ impl<S: Source> Monitor<'_, S> {
     fn judge_all(
         &mut self,
         auditor: &mut Auditor,
-        chunks: mpsc::Receiver<Result<Bundles, ServeError>>,
+        chunks: mpsc::Receiver<Result<Vec<Bundle>, ServeError>>,
         watch: &Watch<'_>,
     ) -> Result<(), PollError> {
         let size = self.memory.frontier().size();
@@ -217,29 +217,28 @@ impl Auditor {
     /// Judges the entries of some bundles, in order, from where the ledger is.
     fn judge(
         &mut self,
-        bundles: &[(BundleId, Vec<u8>)],
+        bundles: &[Bundle],
         source: &impl Source,
         memory: &Memory,
         findings: &mut Vec<Finding>,
     ) -> Result<(), AuditError> {
+        let mut items = Vec::new();
         for (id, bytes) in bundles {
             let start = id.index * u64::from(TILE_WIDTH);
             let malformed = |_| ServeError::Malformed { path: id.path() };
             let entries = parse_bundle(*id, bytes).map_err(malformed).map_err(AuditError::Serve)?;
             let leaves = memory.leaves(start, entries.len())?;
-            let items = (start..).zip(leaves).zip(entries);
-            let items: Vec<Item> = items
-                .map(|((index, leaf), bytes)| Item { index, leaf, bytes })
-                .filter(|item| item.index >= self.ledger.size())
-                .collect();
-            // Signatures are the cost of an audit, and need only the keys: every core works.
-            let judged: Vec<Judged> = items.par_iter().map(|item| self.check(item)).collect();
-            for (item, judged) in items.iter().zip(judged) {
-                if !judged.matches {
-                    return Err(AuditError::Wrong { index: item.index });
-                }
-                self.apply(item, judged, source, memory, findings)?;
+            let all = (start..).zip(leaves).zip(entries);
+            let all = all.map(|((index, leaf), bytes)| Item { index, leaf, bytes });
+            items.extend(all.filter(|item| item.index >= self.ledger.size()));
+        }
+        // Signatures are the cost of an audit, and need only the keys: every core works.
+        let judged: Vec<Judged> = items.par_iter().map(|item| self.check(item)).collect();
+        for (item, judged) in items.iter().zip(judged) {
+            if !judged.matches {
+                return Err(AuditError::Wrong { index: item.index });
             }
+            self.apply(item, judged, source, memory, findings)?;
         }
         Ok(())
     }

@@ -2,8 +2,9 @@
 //! is, and what it found.
 //!
 //! In its directory: `checkpoint` (the whole signed head), `leaves` (32 bytes an entry), `ledger`
-//! (a snapshot, only there to save time), `register/<sha256>`, `evidence/`, and in `db` one record
-//! of progress with the findings. What is derived may be lost; the rest is read whole or not at all.
+//! (a snapshot, only there to save time), `register/<sha256>`, `evidence/`, `reports/`, and in `db`
+//! one record of progress with the findings. What is derived may be lost; the rest is read whole or
+//! not at all.
 
 use jejak_proofs::{
     merkle::{Frontier, Hash, NodeId, TILE_WIDTH, TreeHead, sha256},

@@ -1,9 +1,9 @@
 //! The monitor: follows one log, verifies everything, and keeps what convicts.
 //!
-//! It trusts a policy and nothing else. A *head* is followed when the log and a quorum signed it and
-//! it extends the one before, leaf hash by leaf hash; an *entry* is audited when its bytes hash to
-//! its leaf and the ledger, the same machine that the log admits with, has judged it. What is found is stored with the progress, so nothing is forgotten and
-//! nothing is said twice.
+//! It trusts a policy and nothing else. A *head* is followed when the log and a quorum signed it
+//! and it extends the one before, leaf hash by leaf hash; an *entry* is audited when its bytes hash
+//! to its leaf and the ledger, the same machine that the log admits with, has judged it. What is
+//! found is stored with the progress, so nothing is forgotten and nothing is said twice.
 //!
 //! The monitor takes and gives bytes: a [`Source`] is read, a [`State`] remembers.
 

@@ -35,7 +35,7 @@ impl Summary {
         Self { counts: lasting.map(|(rule, count)| (*rule, *count)).collect() }
     }
 
-    /// Adds findings that are not in here yet; a rule that is counted in both keeps the larger count.
+    /// Adds findings that are not in here yet; a rule counted in both keeps the larger count.
     pub fn merge(&mut self, other: &Self) {
         for (rule, count) in &other.counts {
             let ours = self.counts.entry(*rule).or_default();

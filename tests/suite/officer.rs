@@ -99,7 +99,8 @@ fn separate_hands_make_a_log_together() {
     };
     let (one, two) = (new("one.key", "root/ID"), new("two.key", "root/31"));
     let log = new("log.key", "log.example/2024");
-    let origin = ["--origin", "log.example/2024", "--units", "units.csv", "--contest", "ppwp=01,02"];
+    let origin =
+        ["--origin", "log.example/2024", "--units", "units.csv", "--contest", "ppwp=01,02"];
     let keys = ["--log-key", &log, "--root", &one, "--root", &two, "--threshold", "2", "-o", "m"];
     jejak(dir, &[&["manifest", "build"][..], &origin, &keys].concat()).exit(0);
     let sign = ["sign", "m/manifest.json", "-o", "m/manifest.note", "-k", "one.key"];

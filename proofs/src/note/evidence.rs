@@ -11,7 +11,10 @@
 //! | kind | says |
 //! |---|---|
 //! | `two_roots` | one size, two roots, both signed by keys of one origin |
-//! | `inconsistent` | two sizes, both signed, and `hashes` that lead to the newer root and show that the older tree, as the newer one holds it, had another root than the one signed |
+//! | `inconsistent` | two sizes, both signed, and `hashes` that refute the older root |
+//!
+//! The `hashes` lead to the newer root, and show that what the newer tree begins with has another
+//! root than the one that was signed for it ([`prefix_roots`]).
 //!
 //! Whoever checks it needs nothing but the log's keys: no server, no monitor, no clock.
 

@@ -154,7 +154,8 @@ fn no_answer_accuses_nobody() {
 fn entries_that_are_not_served() {
     let log = honest(&Clerk::new());
     let fake = Fake::serve(&log);
-    let cut: [(&str, fn(&mut Vec<u8>)); 4] = [
+    type Damage = fn(&mut Vec<u8>);
+    let cut: [(&str, Damage); 4] = [
         ("tile/entries/002.p/88", |bundle| bundle.truncate(bundle.len() - 1)),
         ("tile/entries/000", |bundle| bundle.truncate(1_000)),
         ("tile/entries/001", |bundle| bundle.push(0)),
