@@ -5,5 +5,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod log;
+pub mod monitor;
 pub mod server;
+pub mod state;
 pub mod store;

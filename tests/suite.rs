@@ -1,12 +1,44 @@
 //! Tests of the program's parts through their public interfaces, in one binary.
 
+#[path = "suite/audit_log.rs"]
+mod audit_log;
+#[path = "suite/demo.rs"]
+mod demo;
 #[path = "suite/fetch.rs"]
 mod fetch;
 #[path = "suite/fixture.rs"]
 mod fixture;
+#[path = "suite/fsck.rs"]
+mod fsck;
 #[path = "suite/hostile.rs"]
 mod hostile;
 #[path = "suite/http.rs"]
 mod http;
 #[path = "suite/http_write.rs"]
 mod http_write;
+#[path = "suite/monitor.rs"]
+mod monitor;
+#[path = "suite/program.rs"]
+mod program;
+#[path = "suite/province.rs"]
+mod province;
+#[path = "suite/readme.rs"]
+mod readme;
+#[path = "suite/spec.rs"]
+mod spec;
+#[path = "suite/spec_cli.rs"]
+mod spec_cli;
+#[path = "suite/spec_entries.rs"]
+mod spec_entries;
+#[path = "suite/spec_example.rs"]
+mod spec_example;
+#[path = "suite/spec_http.rs"]
+mod spec_http;
+#[path = "suite/spec_notes.rs"]
+mod spec_notes;
+#[path = "suite/spec_rules.rs"]
+mod spec_rules;
+#[path = "suite/spec_world.rs"]
+mod spec_world;
+#[path = "suite/tidy.rs"]
+mod tidy;

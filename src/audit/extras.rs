@@ -225,7 +225,7 @@ fn describes(bytes: &[u8], view: &View, walk: &Walk<'_>, policy: &Policy) -> Opt
     let Some(said) = said else { return Some(Damage::Description) };
     let Some(checkpoint) = &view.checkpoint else { return None };
     let found = walk.found();
-    let Some((&index, manifest)) = found.manifests.last_key_value() else { return None };
+    let (&index, manifest) = found.manifests.last_key_value()?;
     let keys: BTreeSet<String> =
         policy.log_keys(checkpoint.origin()).iter().map(ToString::to_string).collect();
     // The policy in it is for people; it counts only if it pins the same log.

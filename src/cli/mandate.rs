@@ -1,6 +1,6 @@
 //! `jejak mandate` and `jejak revoke`: who may speak.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use jejak_proofs::{
@@ -63,14 +63,7 @@ pub fn mandate(mut args: MandateArgs, output: &Output) -> Result<Exit, Failure> 
     let mut new_key = None;
     if let Some(file) = &args.new {
         let unit = args.units.first().map_or("", UnitCode::as_str);
-        // A key that an interrupted run made is taken up again.
-        let made = if file.exists() {
-            files::read_key(file)?
-        } else {
-            let made = key::generate(&format!("{}/{unit}", args.role))?;
-            files::write_key(file, &made)?;
-            made
-        };
+        let made = new_or_interrupted(file, &format!("{}/{unit}", args.role))?;
         vkeys.push(made.verifier().to_string());
         new_key = Some(file.display().to_string());
     }
@@ -161,6 +154,21 @@ pub fn revoke(args: RevokeArgs, output: &Output) -> Result<Exit, Failure> {
         subtree: args.subtree,
     });
     finish(&place, &body, &by, &args.with, args.out, output)
+}
+
+/// A new key in a new file; or the one that an interrupted run left there under the same name.
+fn new_or_interrupted(file: &Path, name: &str) -> Result<SigningKey, Failure> {
+    if !file.exists() {
+        let made = key::generate(name)?;
+        files::write_key(file, &made)?;
+        return Ok(made);
+    }
+    let made = files::read_key(file)?;
+    if made.name() != name {
+        let message = format!("{} already holds the key {}", file.display(), made.name());
+        return Err(Failure::config(message).next("choose another file for the new key"));
+    }
+    Ok(made)
 }
 
 fn key_ref(key: &SigningKey) -> KeyRef {

@@ -1,6 +1,10 @@
 //! The command line: wires the parts together. One verb, one file.
 
+mod against;
+mod demo;
+mod docs;
 mod draft;
+mod evidence;
 mod exit;
 mod export;
 mod files;
@@ -10,6 +14,7 @@ mod init;
 mod key;
 mod mandate;
 mod manifest;
+mod monitor;
 mod output;
 mod place;
 mod serve;
@@ -40,13 +45,17 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Completions(docs::CompletionsArgs),
+    Demo(demo::DemoArgs),
     Export(export::ExportArgs),
     Fsck(fsck::FsckArgs),
     Import(import::ImportArgs),
     Init(init::InitArgs),
     Key(key::KeyArgs),
+    Man(docs::ManArgs),
     Mandate(mandate::MandateArgs),
     Manifest(manifest::ManifestArgs),
+    Monitor(monitor::MonitorArgs),
     Receipt(import::ReceiptArgs),
     Revoke(mandate::RevokeArgs),
     Serve(serve::ServeArgs),
@@ -77,13 +86,17 @@ pub fn main() -> ExitCode {
 
 fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
     match verb {
+        Verb::Completions(args) => Ok(docs::completions(&args)),
+        Verb::Demo(args) => demo::run(args, output),
         Verb::Export(args) => export::run(args, output),
         Verb::Fsck(args) => fsck::run(args, output),
         Verb::Import(args) => import::run(args, output),
         Verb::Init(args) => init::run(args, output),
         Verb::Key(args) => key::run(args, output),
+        Verb::Man(args) => docs::man(&args, output),
         Verb::Mandate(args) => mandate::mandate(args, output),
         Verb::Manifest(args) => manifest::run(args, output),
+        Verb::Monitor(args) => monitor::run(args, output),
         Verb::Receipt(args) => import::receipt(args, output),
         Verb::Revoke(args) => mandate::revoke(args, output),
         Verb::Serve(args) => serve::run(args, output),

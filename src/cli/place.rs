@@ -81,5 +81,10 @@ pub fn unreachable(error: FetchError) -> Failure {
         FetchError::Refused(refusal) if refusal.status == 404 => Exit::NotInLog,
         _ => Exit::Failure,
     };
-    Failure::new(exit, error)
+    let failure = Failure::new(exit, error);
+    match exit {
+        Exit::Unreachable => failure
+            .next("is the log served there? Pass --url URL for another address, or try later"),
+        _ => failure,
+    }
 }

@@ -4,35 +4,52 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jejak_proofs::{
-    note::{CheckpointError, CheckpointFault, Policy, Receipt, ReceiptError},
+    note::{Checkpoint, CheckpointError, CheckpointFault, Policy, Receipt, ReceiptError},
     tally::{Body, Entry},
 };
 use serde_json::json;
 
 use super::{
+    against, evidence,
     exit::{Exit, Failure},
     files::{self, PolicyArg},
     output::Output,
 };
 use crate::client::SubmitError;
 
-/// Verify receipts, entries and policies, offline.
+/// Verify receipts, evidence, entries and policies, offline.
 ///
-/// `verify FORM.note FORM.tlog-proof` checks that the form is logged; one file alone is shown for
-/// what it is and says.
+/// `verify FORM.note FORM.tlog-proof` checks that the form is logged; `verify FILE.evidence` that it
+/// convicts; another file alone is shown for what it is and says.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// The policy file: log keys, quorum and genesis.
     #[arg(short, long, value_name = "FILE", env = "JEJAK_POLICY")]
     policy: Option<PathBuf>,
-    /// An entry and its receipt, or one file.
+    /// Ask the log at this URL whether it still extends the tree of the receipt.
+    #[arg(long, value_name = "URL")]
+    against: Option<String>,
+    /// An entry and its receipt, or one file: an entry, a policy, evidence.
     #[arg(required = true, num_args = 1..=2)]
     files: Vec<PathBuf>,
 }
 
 pub fn run(args: VerifyArgs, output: &Output) -> Result<Exit, Failure> {
     match &args.files[..] {
-        [note, proof] => receipt(note, proof, &policy(&args)?, output),
+        [note, proof] => {
+            let policy = policy(&args)?;
+            let checkpoint = receipt(note, proof, &policy, output)?;
+            match &args.against {
+                None => Ok(Exit::Ok),
+                Some(url) => {
+                    let file = proof.with_extension("evidence");
+                    against::run(&checkpoint, url, &policy, &file, output)
+                }
+            }
+        }
+        [file] if file.extension().is_some_and(|ending| ending == "evidence") => {
+            evidence::verify(file, &policy(&args)?, output)
+        }
         [file] => one(file, output),
         _ => unreachable!("clap takes one or two files"),
     }
@@ -45,7 +62,12 @@ fn policy(args: &VerifyArgs) -> Result<Policy, Failure> {
     PolicyArg { policy }.read()
 }
 
-fn receipt(note: &Path, proof: &Path, policy: &Policy, output: &Output) -> Result<Exit, Failure> {
+fn receipt(
+    note: &Path,
+    proof: &Path,
+    policy: &Policy,
+    output: &Output,
+) -> Result<Checkpoint, Failure> {
     let entry = files::read(note)?;
     let receipt = Receipt::parse(&files::read(proof)?)
         .map_err(|error| Failure::new(Exit::Failure, format!("{}: {error}", proof.display())))?;
@@ -83,7 +105,7 @@ fn receipt(note: &Path, proof: &Path, policy: &Policy, output: &Output) -> Resul
             "proves": "logged",
         }),
     );
-    Ok(Exit::Ok)
+    Ok(checkpoint)
 }
 
 /// Says what a single file is.
@@ -146,7 +168,7 @@ pub fn exit_of_receipt(error: &ReceiptError) -> Exit {
     }
 }
 
-fn exit_of_checkpoint(error: &CheckpointError) -> Exit {
+pub fn exit_of_checkpoint(error: &CheckpointError) -> Exit {
     match error.fault() {
         CheckpointFault::LogSignature => Exit::LogSignature,
         CheckpointFault::Quorum => Exit::Quorum,

@@ -37,6 +37,9 @@ pub const PATIENCE_MAX: Duration = Duration::from_secs(120);
 /// a closing connection is lost.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(3);
 
+/// Idle connections that are kept: as many as the threads that may share one [`Fetch`].
+const IDLE_CONNECTIONS_MAX: usize = 64;
+
 const USER_AGENT: &str = concat!("jejak/", env!("CARGO_PKG_VERSION"));
 
 /// Times after which a request is given up.
@@ -183,6 +186,8 @@ impl Fetch {
             .timeout_per_write(Some(limits.send_stall_max))
             .timeout_recv_response(Some(limits.answer_time_max))
             .timeout_recv_body(Some(limits.body_time_max))
+            .max_idle_connections(IDLE_CONNECTIONS_MAX)
+            .max_idle_connections_per_host(IDLE_CONNECTIONS_MAX)
             .max_idle_age(IDLE_TIME_MAX);
         if is_local(host) {
             // A proxy's "this machine" is another machine.

@@ -56,7 +56,8 @@ pub(super) async fn read(
         },
         Err(code) => Err(code),
     };
-    // A client that waits for `100 Continue` has sent nothing, and must not be told to go on.
+    // A client that waits for `100 Continue` has sent nothing: its connection ends at once, before
+    // a next request on it could be taken for the body that never came.
     if result.is_err() && !waits {
         linger(body, limits);
     }

@@ -110,10 +110,9 @@ fn header_len(headers: &HeaderMap) -> usize {
 }
 
 fn finish(method: &Method, response: &mut Response) {
-    let status = response.status();
     let headers = response.headers_mut();
-    let cacheable = method != Method::POST && status.as_u16() < 400;
-    if !cacheable || !headers.contains_key(header::CACHE_CONTROL) {
+    // What no handler calls cacheable is not: what changes, every answer to a POST, every refusal.
+    if !headers.contains_key(header::CACHE_CONTROL) {
         set(headers, header::CACHE_CONTROL, "no-store");
     }
     if *method != Method::POST {

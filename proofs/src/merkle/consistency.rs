@@ -65,33 +65,16 @@ impl TreeHead {
         if old.size == 0 || old.size == self.size {
             return self.verify_without_proof(old, proof);
         }
-        // The path begins at the last complete subtree of the old tree, its smallest peak.
-        let level = old.size.trailing_zeros();
-        let peak = (old.size >> level) - 1;
-        let (inner, border) = path_lengths(peak, (self.size - 1) >> level);
-        // Where that is the whole old tree, the proof leaves it out: it is the old root.
-        let whole = old.size.is_power_of_two();
-        let want = usize::from(!whole) + inner + border;
+        let want = proof_len(old.size, self.size);
         if proof.len() != want {
             return Err(ConsistencyError::WrongLength { got: proof.len(), want });
         }
-        let (seed, path) = if whole { (old.root, proof) } else { (proof[0], &proof[1..]) };
-        let (inner, border) = path.split_at(inner);
-
-        let (mut old_root, mut new_root) = (seed, seed);
-        for (level, sibling) in inner.iter().enumerate() {
-            if peak >> level & 1 == 0 {
-                // A subtree to the right is not in the old tree.
-                new_root = node_hash(&new_root, sibling);
-            } else {
-                old_root = node_hash(sibling, &old_root);
-                new_root = node_hash(sibling, &new_root);
-            }
-        }
-        for sibling in border {
-            old_root = node_hash(sibling, &old_root);
-            new_root = node_hash(sibling, &new_root);
-        }
+        // Where the last peak is the whole old tree, the proof leaves it out: it is the old root.
+        let (seed, path) = match proof.split_first() {
+            Some((seed, path)) if !old.size.is_power_of_two() => (*seed, path),
+            _ => (old.root, proof),
+        };
+        let (old_root, new_root) = climb(old.size, self.size, seed, path);
         if new_root != self.root {
             return Err(ConsistencyError::WrongNewRoot);
         }
@@ -114,4 +97,67 @@ impl TreeHead {
         }
         Ok(())
     }
+}
+
+/// The roots, old and new, to which a consistency proof with its left node written out leads.
+///
+/// `hashes` is the proof of [RFC 9162, Section 2.1.4], except that the last complete subtree of the
+/// old tree always comes first, also where it is the whole old tree: [`Plan::prefix`] names them.
+/// Then the proof needs neither root, and shows what the tree with that new root was before.
+/// Hashes at most 128 times, whatever the input.
+///
+/// [RFC 9162, Section 2.1.4]: https://www.rfc-editor.org/rfc/rfc9162#section-2.1.4
+/// [`Plan::prefix`]: super::Plan::prefix
+///
+/// # Security
+/// Unless SHA-256 is broken, a tree of `new` entries with the new root has exactly one old root
+/// for `old` entries. A signed head of that size with another root is of another history.
+///
+/// # Errors
+/// Fails with [`ConsistencyError::Shrunk`] unless 0 < `old` < `new`, and if `hashes` has not the one
+/// length that the sizes allow. It never panics.
+pub fn prefix_roots(old: u64, new: u64, hashes: &[Hash]) -> Result<(Hash, Hash), ConsistencyError> {
+    if old == 0 || old >= new {
+        return Err(ConsistencyError::Shrunk { old, new });
+    }
+    let want = proof_len(old, new) + usize::from(old.is_power_of_two());
+    match hashes.split_first() {
+        Some((seed, path)) if hashes.len() == want => Ok(climb(old, new, *seed, path)),
+        _ => Err(ConsistencyError::WrongLength { got: hashes.len(), want }),
+    }
+}
+
+/// The last complete subtree of the old tree, its smallest peak: level and index. There the path
+/// begins.
+const fn last_peak(old: u64) -> (u32, u64) {
+    let level = old.trailing_zeros();
+    (level, (old >> level) - 1)
+}
+
+/// The one length of a proof for 0 < `old` < `new`.
+fn proof_len(old: u64, new: u64) -> usize {
+    let (level, peak) = last_peak(old);
+    let (inner, border) = path_lengths(peak, (new - 1) >> level);
+    usize::from(!old.is_power_of_two()) + inner + border
+}
+
+/// The old and the new root, from the last peak of the old tree along a path of the right length.
+fn climb(old: u64, new: u64, seed: Hash, path: &[Hash]) -> (Hash, Hash) {
+    let (level, peak) = last_peak(old);
+    let (inner, border) = path.split_at(path_lengths(peak, (new - 1) >> level).0);
+    let (mut old_root, mut new_root) = (seed, seed);
+    for (level, sibling) in inner.iter().enumerate() {
+        if peak >> level & 1 == 0 {
+            // A subtree to the right is not in the old tree.
+            new_root = node_hash(&new_root, sibling);
+        } else {
+            old_root = node_hash(sibling, &old_root);
+            new_root = node_hash(sibling, &new_root);
+        }
+    }
+    for sibling in border {
+        old_root = node_hash(sibling, &old_root);
+        new_root = node_hash(sibling, &new_root);
+    }
+    (old_root, new_root)
 }

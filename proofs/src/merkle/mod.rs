@@ -72,7 +72,7 @@ pub use bundle::{
     BundleError, BundleId, ENTRY_LEN_MAX, EntryTooLong, entries, parse_bundle, prefix_len,
     push_entry,
 };
-pub use consistency::ConsistencyError;
+pub use consistency::{ConsistencyError, prefix_roots};
 pub use hash::{HASH_LEN, Hash, HashError, leaf_hash, node_hash, sha256};
 pub use inclusion::InclusionError;
 pub use plan::{NodeId, Plan, PlanError};

@@ -95,19 +95,36 @@ impl Plan {
         if old > new {
             return Err(ConsistencyError::Shrunk { old, new });
         }
-        let mut plan = Self::empty(new);
         if old == 0 || old == new {
-            return Ok(plan);
+            return Ok(Self::empty(new));
         }
-        // The last complete subtree of the old tree, the smallest of its peaks.
+        // RFC 9162, Section 2.1.4.1: the peak is left out where it is the whole old tree.
+        Ok(Self::from_last_peak(old, new, !old.is_power_of_two()))
+    }
+
+    /// The plan for the hashes of [`prefix_roots`](super::prefix_roots): as for a consistency proof,
+    /// with its left node always written out. At most 65 nodes.
+    ///
+    /// # Errors
+    /// [`ConsistencyError::Shrunk`] unless 0 < `old` < `new`.
+    pub fn prefix(old: u64, new: u64) -> Result<Self, ConsistencyError> {
+        if old == 0 || old >= new {
+            return Err(ConsistencyError::Shrunk { old, new });
+        }
+        Ok(Self::from_last_peak(old, new, true))
+    }
+
+    /// The last complete subtree of the old tree, the smallest of its peaks, if asked for, and its
+    /// siblings up to the root of the new tree.
+    fn from_last_peak(old: u64, new: u64, write_out: bool) -> Self {
+        let mut plan = Self::empty(new);
         let level = old.trailing_zeros();
         let peak = NodeId { level: level as u8, index: (old >> level) - 1 };
-        // RFC 9162, Section 2.1.4.1: left out where it is the whole old tree.
-        if !old.is_power_of_two() {
+        if write_out {
             plan.add(peak);
         }
         plan.add_path(peak);
-        Ok(plan)
+        plan
     }
 
     /// The plan for the compact proof that [`TreeHead::verify_batch`] checks.

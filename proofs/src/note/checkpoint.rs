@@ -228,10 +228,11 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError::AddedLine`] if one is not a single signature line with its newline, or an
     /// error of the note if it becomes too long. The new lines are not verified.
-    pub fn with_lines(&self, lines: &[String]) -> Result<Self, CheckpointError> {
+    pub fn with_lines<L: AsRef<str>>(&self, lines: &[L]) -> Result<Self, CheckpointError> {
         let mut note = String::from(self.note());
         for line in lines {
             // One line each: a second one in it could move the end of the signed text.
+            let line = line.as_ref();
             let bare = line.strip_suffix('\n').ok_or(CheckpointError::AddedLine)?;
             SignatureLine::parse(bare).map_err(|_| CheckpointError::AddedLine)?;
             note.push_str(line);

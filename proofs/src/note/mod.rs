@@ -1,4 +1,5 @@
-//! C2SP signed notes: keys, checkpoints, cosignatures, policies, receipts.
+//! C2SP signed notes: keys, checkpoints, cosignatures, policies, receipts; and the evidence that
+//! convicts a log out of what it signed.
 //!
 //! Whatever was read but not verified has a type of its own ([`SignedNote`],
 //! [`UnverifiedCheckpoint`], [`Receipt`]); a [`Checkpoint`] exists only if its signature verified
@@ -6,6 +7,7 @@
 
 mod checkpoint;
 mod cosignature;
+mod evidence;
 mod key;
 mod policy;
 mod policy_parser;
@@ -17,6 +19,7 @@ mod speccheck;
 
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointFault, UnverifiedCheckpoint};
 pub use cosignature::{COSIGNATURE_TIME_MAX, CosigningKey};
+pub use evidence::{Conviction, EVIDENCE_LEN_MAX, Evidence, EvidenceError, EvidencePart};
 pub use key::{KeyError, KeyId, KeyIdError, KeyKind, SignatureError, VerifierKey, Weakness};
 pub use key::{PUBLIC_KEY_LEN, SIGNATURE_LEN, valid_name};
 pub use policy::{Cosignature, LogLine, POLICY_GROUPS_MAX, POLICY_LEN_MAX, POLICY_LOGS_MAX};

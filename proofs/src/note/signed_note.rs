@@ -238,11 +238,11 @@ impl<'a> SignedNote<'a> {
 
 /// Puts a note together: `text`, which ends in a newline, an empty line, and `lines`, each with its
 /// newline, as [`SigningKey::sign_line`](super::SigningKey::sign_line) makes them.
-pub fn compose(text: &str, lines: &[String]) -> String {
-    let mut note =
-        String::with_capacity(text.len() + 1 + lines.iter().map(String::len).sum::<usize>());
+pub fn compose<L: AsRef<str>>(text: &str, lines: &[L]) -> String {
+    let len = lines.iter().map(|line| line.as_ref().len()).sum::<usize>();
+    let mut note = String::with_capacity(text.len() + 1 + len);
     note.push_str(text);
     note.push('\n');
-    lines.iter().for_each(|line| note.push_str(line));
+    lines.iter().for_each(|line| note.push_str(line.as_ref()));
     note
 }

@@ -62,7 +62,9 @@ impl Secret {
         let mut material = Zeroizing::new([self.verifier.kind().byte(); MATERIAL_LEN]);
         material[1..].copy_from_slice(self.key.as_bytes());
         let mut base64 = Zeroizing::new([0; MATERIAL_BASE64_LEN]);
-        STANDARD.encode_slice(*material, &mut *base64).expect("33 bytes are 44 of base64");
+        STANDARD
+            .encode_slice(material.as_slice(), base64.as_mut_slice())
+            .expect("33 bytes are 44 of base64");
         let base64 = core::str::from_utf8(&*base64).expect("base64 is ASCII");
 
         let id = self.verifier.id();

@@ -55,6 +55,17 @@ impl Authority {
             && self.granters(key).all(|above| self.revoked.get(&above.number) != Some(&true))
     }
 
+    /// Whether a key with these bytes, or with this name and id, was ever mandated.
+    pub fn knows(&self, key: &VerifierKey) -> bool {
+        self.public.contains(key.public_bytes())
+            || self.book.find(&KeyRef::new(key.name(), key.id())).is_some()
+    }
+
+    /// Whether this is the number of a key that a mandate named: not of a root key.
+    pub fn mandated(&self, number: u32) -> bool {
+        self.keys.get(number as usize).is_some_and(|key| !key.is_root())
+    }
+
     /// The keys above this one, nearest first, the root not among them.
     fn granters<'a>(&'a self, key: &'a Key) -> impl Iterator<Item = &'a Arc<Key>> {
         let above = |key: &Key| key.granter.map(|number| &self.keys[number as usize]);
@@ -94,8 +105,7 @@ impl Authority {
             }
             let key_ref = KeyRef::new(verifier.name(), verifier.id());
             let bytes = *verifier.public_bytes();
-            let known = self.public.contains(&bytes) || self.book.find(&key_ref).is_some();
-            if known || !public.insert(bytes) || !names.insert(key_ref) {
+            if self.knows(verifier) || !public.insert(bytes) || !names.insert(key_ref) {
                 return Err(Refusal::Duplicate);
             }
             keys.push(Arc::new(Key {

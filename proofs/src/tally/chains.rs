@@ -1,12 +1,13 @@
 //! Chains of tallies: which one is the head.
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ids::{Id, UnitCode},
+    ids::{Id, UnitCode, Word},
+    manifest::Election,
     register::{Slot, UnitRegister},
 };
 use crate::merkle::Hash;
@@ -99,11 +100,32 @@ impl<T: Ord + Clone> Numbers<T> {
         *self.0.entry(name.clone()).or_insert(next)
     }
 
+    /// Whether each of `names` has a number, and every number is one name's.
+    fn fit<'a>(&self, mut names: impl Iterator<Item = &'a T>) -> bool
+    where
+        T: 'a,
+    {
+        names.all(|name| self.0.contains_key(name))
+            && permutes(self.0.values().copied(), self.0.len())
+    }
+
     /// The name with this number, one that was given.
     pub fn name(&self, number: u32) -> &T {
         let found = self.0.iter().find(|(_, given)| **given == number);
         found.expect("chains hold only numbers that were given").0
     }
+}
+
+/// Whether `numbers` are 0 to `count - 1`, each once, in any order.
+fn permutes(numbers: impl Iterator<Item = u32> + Clone, count: usize) -> bool {
+    if numbers.clone().count() != count {
+        return false;
+    }
+    let mut seen = vec![false; count];
+    numbers.into_iter().all(|number| {
+        let place = seen.get_mut(number as usize);
+        place.is_some_and(|seen| !core::mem::replace(seen, true))
+    })
 }
 
 /// Numbers for units that outlast a register: for the first register they are its slots, later
@@ -121,9 +143,19 @@ impl UnitNumbers {
         self.of_slot[slot as usize]
     }
 
-    /// Whether there is a number for every slot of the register.
+    /// Whether there is a number for every slot of the register, and every number that was given
+    /// is one unit's, here or removed.
     pub fn fits(&self, register: &UnitRegister) -> bool {
+        let numbers = self.of_slot.iter().chain(self.removed.values()).copied();
+        let gone = |code: &UnitCode| register.slot(code.as_str()).is_none();
         self.of_slot.len() == register.len()
+            && self.removed.keys().all(gone)
+            && permutes(numbers, self.next as usize)
+    }
+
+    /// Whether a unit has, or had, this number.
+    pub fn knows(&self, number: u32) -> bool {
+        number < self.next
     }
 
     /// Goes over from one register to the next.
@@ -154,10 +186,16 @@ impl UnitNumbers {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Names {
     pub contests: Numbers<Id>,
-    pub rounds: Numbers<super::ids::Word>,
+    pub rounds: Numbers<Word>,
 }
 
 impl Names {
+    /// Whether every contest and round of the election has a number, and none has two.
+    pub fn fits(&self, election: &Election) -> bool {
+        let contests = election.contests.contests().iter().map(|contest| &contest.id);
+        self.contests.fit(contests) && self.rounds.fit(election.manifest.rounds.iter())
+    }
+
     /// Whether both numbers were given.
     pub fn knows(&self, contest: u32, round: u32) -> bool {
         (contest as usize) < self.contests.0.len() && (round as usize) < self.rounds.0.len()

@@ -1,12 +1,18 @@
 //! The ledger: what an entry may say after all that stands before it.
 
-use alloc::{boxed::Box, collections::BTreeMap, sync::Arc, vec::Vec};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
 
 use super::{
     authority::Authority,
     chains::{ChainHead, ChainId, ChainOwner, Chains, Names, UnitNumbers},
     entry::{Body, CheckedEntry, Entry},
     form::{Flags, check_form},
+    ids::{Id, Word},
     keybook::{Key, KeyBook},
     manifest::{Election, Manifest, Role},
     refusal::{Field, Refusal},
@@ -177,7 +183,9 @@ impl Ledger {
         if self.election.as_ref().is_some_and(|ours| ours.manifest.election != *election) {
             return Err(Refusal::Invalid(Field::Election));
         }
-        if genesis != self.genesis.as_ref() {
+        // A log begins with its manifest or never.
+        let lost = self.election.is_none() && self.size > 0;
+        if lost || genesis != self.genesis.as_ref() {
             return Err(Refusal::Invalid(Field::Genesis));
         }
         Ok(())
@@ -242,22 +250,24 @@ impl Ledger {
         if all_new_sign { Ok(()) } else { Err(Refusal::OutOfScope) }
     }
 
-    /// What tallies rest on stays: a contest with its options in order, and its rounds.
+    /// What tallies rest on stays: a contest with its options in order, and rounds in theirs.
     fn check_what_is_used(&self, new: &Election) -> Result<(), Refusal> {
         let Some(old) = &self.election else { return Ok(()) };
+        let mut used_rounds = BTreeSet::new();
         for (contest, round) in self.chains.used() {
-            let contest = self.names.contests.name(contest);
-            let options = |election: &Election| {
-                election.contests.find(contest.as_str()).map(|(_, found)| found.options.clone())
-            };
-            if options(new) != options(old) {
+            let contest = self.names.contests.name(contest).as_str();
+            if options(new, contest) != options(old, contest) {
                 return Err(Refusal::Invalid(Field::Registers));
             }
-            if !new.manifest.rounds.contains(self.names.rounds.name(round)) {
-                return Err(Refusal::Invalid(Field::Rounds));
-            }
+            used_rounds.insert(self.names.rounds.name(round));
         }
-        Ok(())
+        // Another order would turn results over without a tally.
+        let used = |round: &&Word| used_rounds.contains(round);
+        if new.manifest.rounds.iter().filter(used).eq(old.manifest.rounds.iter().filter(used)) {
+            Ok(())
+        } else {
+            Err(Refusal::Invalid(Field::Rounds))
+        }
     }
 
     fn tally(
@@ -268,7 +278,7 @@ impl Ledger {
     ) -> Result<Outcome, Refusal> {
         let signers = self.authority.signers(entry.signers())?;
         let (slot, contest) = find_place(election, tally)?;
-        check_statement(election, contest, tally)?;
+        check_statement(election, contest, tally, slot)?;
         let role = check_scope(election, &signers, tally, slot)?;
         let owner = match role.official {
             true => ChainOwner::Official,
@@ -299,6 +309,11 @@ impl Ledger {
     }
 }
 
+/// The options of a contest, in order.
+fn options<'a>(election: &'a Election, contest: &str) -> Option<&'a [Id]> {
+    election.contests.find(contest).map(|(_, found)| &*found.options)
+}
+
 /// The unit and the contest of a tally, if the one takes part in the other.
 fn find_place<'a>(election: &'a Election, tally: &Tally) -> Result<(Slot, &'a Contest), Refusal> {
     let (place, contest) =
@@ -311,9 +326,14 @@ fn find_place<'a>(election: &'a Election, tally: &Tally) -> Result<(Slot, &'a Co
     Ok((slot, contest))
 }
 
-/// Whether the statement is whole by itself: known round and basis, every option once, and reason
-/// and decision exactly for a revision.
-fn check_statement(election: &Election, contest: &Contest, tally: &Tally) -> Result<(), Refusal> {
+/// Whether the statement is whole by itself: known round and basis, every option once, children
+/// above the station only, and reason and decision exactly for a revision.
+fn check_statement(
+    election: &Election,
+    contest: &Contest,
+    tally: &Tally,
+    slot: Slot,
+) -> Result<(), Refusal> {
     let invalid = |ok: bool, field| if ok { Ok(()) } else { Err(Refusal::Invalid(field)) };
     let rises = |a: &Doc, b: &Doc| (a.page, a.sha256) < (b.page, b.sha256);
     let revision = tally.seq > 0;
@@ -321,7 +341,9 @@ fn check_statement(election: &Election, contest: &Contest, tally: &Tally) -> Res
     invalid(election.manifest.bases.contains(&tally.basis), Field::Basis)?;
     let options = contest.options.iter().all(|option| tally.votes.contains_key(option));
     invalid(options && tally.votes.len() == contest.options.len(), Field::Votes)?;
-    invalid(tally.docs.len() <= DOCS_MAX && tally.docs.is_sorted_by(rises), Field::Docs)?;
+    let pages = tally.docs.iter().all(|doc| doc.page > 0) && tally.docs.is_sorted_by(rises);
+    invalid(pages && tally.docs.len() <= DOCS_MAX, Field::Docs)?;
+    invalid(tally.children.is_none() || !election.is_station(slot), Field::Children)?;
     invalid(tally.prev.is_some() == revision, Field::Prev)?;
     invalid(tally.reason.is_some() == revision, Field::Reason)?;
     invalid(tally.decision.is_some() == revision, Field::Decision)?;

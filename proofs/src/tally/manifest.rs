@@ -11,7 +11,10 @@ use super::{
     refusal::{Field, Refusal},
     register::{Contest, ContestRegister, Slot, UnitRegister},
 };
-use crate::{merkle::Hash, note::VerifierKey};
+use crate::{
+    merkle::Hash,
+    note::{KeyKind, VerifierKey},
+};
 
 /// Most root keys; the limit of signature lines of one entry.
 pub const ROOT_KEYS_MAX: usize = super::SIGNATURES_MAX;
@@ -131,10 +134,13 @@ impl Manifest {
     /// The parsed root keys, ascending by (name, key id).
     ///
     /// # Errors
-    /// Fails if a key is malformed, weak, of another type than Ed25519, not named `root/<unit>`,
-    /// or stands twice.
+    /// Fails if there is none or more than [`ROOT_KEYS_MAX`], or if one is malformed, weak, of
+    /// another type than Ed25519, not named `root/<unit>`, or stands twice.
     pub fn root_verifiers(&self) -> Result<Vec<VerifierKey>, Refusal> {
         let refusal = Refusal::Invalid(Field::RootKeys);
+        if !(1..=ROOT_KEYS_MAX).contains(&self.root_keys.len()) {
+            return Err(refusal);
+        }
         let mut keys = Vec::new();
         for vkey in &self.root_keys {
             let key = super::mandate::entry_key(vkey).map_err(|_| refusal.clone())?;
@@ -150,11 +156,14 @@ impl Manifest {
     }
 
     /// Checks what can be checked without the registers and without the manifest before.
+    ///
+    /// The root keys were checked when they were read: [`Manifest::root_verifiers`].
     pub(super) fn check_shape(&self) -> Result<(), Refusal> {
         let invalid = |ok: bool, field| if ok { Ok(()) } else { Err(Refusal::Invalid(field)) };
         let known = |kinds: &[Word], of: &[Word]| kinds.iter().all(|kind| of.contains(kind));
-        let keys = 1..=ROOT_KEYS_MAX;
-        invalid(keys.contains(&self.root_keys.len()), Field::RootKeys)?;
+        // The first line keeps the messages of a key apart: an origin must not look like ours.
+        let ours = self.log.starts_with("jejak/") || &*self.log == "cosignature/v1";
+        invalid(!ours, Field::Log)?;
         let threshold = usize::try_from(self.threshold).unwrap_or(usize::MAX);
         invalid((1..=self.root_keys.len()).contains(&threshold), Field::Threshold)?;
         invalid(is_set(&self.levels) && !self.levels.is_empty(), Field::Levels)?;
@@ -185,8 +194,9 @@ impl Manifest {
 
     fn check_log_keys(&self) -> bool {
         let key = |key: &LogKey| {
-            let named = VerifierKey::parse(&key.vkey).is_ok_and(|k| k.name() == &*self.log);
-            named && key.until.is_none_or(|until| key.from < until)
+            let signs = |k: VerifierKey| k.name() == &*self.log && k.kind() == KeyKind::Ed25519;
+            VerifierKey::parse(&key.vkey).is_ok_and(signs)
+                && key.until.is_none_or(|until| key.from < until)
         };
         (1..=LIST_MAX).contains(&self.log_keys.len()) && self.log_keys.iter().all(key)
     }

@@ -70,19 +70,21 @@ fields! {
     Basis = "basis",
     /// Empty, too long, or with doubles.
     Bases = "bases",
+    /// Present at a polling station, which has no children.
+    Children = "children",
     /// Not a contest of the register.
     Contest = "contest",
     /// An unknown contest in a mandate, or not ascending.
     Contests = "contests",
     /// Missing where a revision needs one, or present where there is none.
     Decision = "decision",
-    /// More than [`DOCS_MAX`](super::DOCS_MAX), or not ascending by page.
+    /// More than [`DOCS_MAX`](super::DOCS_MAX), not ascending by page, or page 0.
     Docs = "docs",
     /// Another election.
     Election = "election",
     /// Not a subset of the station kinds.
     ExemptKinds = "exempt_kinds",
-    /// Another genesis.
+    /// Another genesis, or a log whose entry 0 was no manifest.
     Genesis = "genesis",
     /// A weak or malformed key in a mandate; an unknown one in a revocation.
     Key = "key",
@@ -90,9 +92,9 @@ fields! {
     Keys = "keys",
     /// Empty or with doubles.
     Levels = "levels",
-    /// Another log.
+    /// Another log, or an origin that looks like the first line of an entry or a cosignature.
     Log = "log",
-    /// Malformed, or not named as the log.
+    /// Malformed, of a type that signs no checkpoints, or not named as the log.
     LogKeys = "log_keys",
     /// A key's name is not `<role>/<unit>` with its own role and one of its units.
     Name = "name",
@@ -108,11 +110,11 @@ fields! {
     Role = "role",
     /// Doubles, unknown kinds or roles, or the reserved name `root`.
     Roles = "roles",
-    /// Malformed, weak, doubled or not ascending.
+    /// None, too many, malformed, weak, doubled or not ascending.
     RootKeys = "root_keys",
     /// Not a round of the manifest.
     Round = "round",
-    /// Empty, doubled, or without a round that is in use.
+    /// Empty, doubled, or not the rounds in use in their order.
     Rounds = "rounds",
     /// Not a subset of the levels.
     StationKinds = "station_kinds",

@@ -64,7 +64,7 @@ pub enum RegisterErrorKind {
     /// A code that stands twice.
     #[error("code stands twice")]
     Twice,
-    /// A name too long, with control characters, quotes, or a long run of digits.
+    /// A name too long, with quotes, characters that do not show, or a long run of digits.
     #[error("name is not plain text of at most 64 characters without long numbers")]
     Name,
     /// A contest line that is not canonical, not in order of ids, or names an option twice.
@@ -212,6 +212,7 @@ impl UnitRegister {
         let mut children: BTreeMap<Option<&str>, Vec<&str>> = BTreeMap::new();
         for (place, unit) in units.iter().enumerate() {
             let at = |kind| RegisterError { line: place + 1, kind };
+            check_name(&unit.name).map_err(at)?;
             if by_code[unit.code.as_str()] != place {
                 return Err(at(RegisterErrorKind::Twice));
             }
@@ -380,14 +381,21 @@ fn number(text: &str) -> Result<Count, RegisterErrorKind> {
 }
 
 fn check_name(name: &str) -> Result<(), RegisterErrorKind> {
-    let plain = name.chars().all(|c| !c.is_control() && c != '"');
-    let runs = name.split(|c: char| !c.is_ascii_digit());
+    let plain = name.chars().all(|c| !c.is_control() && !invisible(c) && c != '"');
+    // Digits of every script: an identity number is one in any.
+    let mut runs = name.split(|c: char| !c.is_numeric());
     let short = name.chars().count() <= NAME_LEN_MAX;
-    if plain && short && runs.into_iter().all(|run| run.len() <= NAME_DIGITS_MAX) {
+    if plain && short && runs.all(|run| run.chars().count() <= NAME_DIGITS_MAX) {
         Ok(())
     } else {
         Err(RegisterErrorKind::Name)
     }
+}
+
+/// Characters that end a line, turn it around, or take no room (Unicode: Zl, Zp and most of Cf).
+fn invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// One race: a line of the contest register.

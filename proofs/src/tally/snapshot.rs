@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     authority::Authority,
-    chains::{ChainHead, ChainId, Names, UnitNumbers},
+    chains::{ChainHead, ChainId, ChainOwner, Names, UnitNumbers},
     entry::{Body, Entry},
     ids::{Id, UnitCode},
     keybook::Key,
@@ -122,22 +122,39 @@ impl Ledger {
         ledger.provide_contests(contests.clone());
         let election = Election::new((**body).clone(), index, manifest.leaf(), units, contests)
             .map_err(|_| SnapshotError::Manifest)?;
-        if !snapshot.units.fits(&election.units) {
+        ledger.authority = restore_keys(snapshot.keys)?;
+        ledger.authority.revoked = snapshot.revoked.into_iter().collect();
+        let roots = body.root_verifiers().map_err(|_| SnapshotError::Manifest)?;
+        ledger.authority.set_roots(&roots);
+        let genesis = body.genesis.unwrap_or(manifest.leaf());
+        let fits = ledger.authority.roots.iter().copied().eq(snapshot.roots)
+            && ledger.authority.roots.len() == roots.len()
+            && ledger.authority.revoked.keys().all(|number| ledger.authority.mandated(*number))
+            && snapshot.genesis == Some(*genesis.as_bytes())
+            && snapshot.units.fits(&election.units)
+            && snapshot.names.fits(&election);
+        if !fits {
             return Err(SnapshotError::Contents);
         }
-        ledger.authority = restore_keys(snapshot.keys)?;
-        ledger.authority.roots = snapshot.roots.into_iter().collect();
-        ledger.authority.revoked = snapshot.revoked.into_iter().collect();
         let chain = |saved: SavedChain| {
             let leaf = Hash::new(saved.leaf);
             (saved.chain, ChainHead { index: saved.index, leaf, seq: saved.seq })
         };
         ledger.chains = snapshot.chains.into_iter().map(chain).collect();
-        if !ledger.chains.used().all(|(contest, round)| snapshot.names.knows(contest, round)) {
+        let known = |chain: &ChainId| {
+            let owner = match chain.owner {
+                ChainOwner::Official => true,
+                ChainOwner::Key(number) => ledger.authority.mandated(number),
+            };
+            owner
+                && snapshot.units.knows(chain.unit)
+                && snapshot.names.knows(chain.contest, chain.round)
+        };
+        if !ledger.chains.iter().all(|(chain, _)| known(chain)) {
             return Err(SnapshotError::Contents);
         }
         ledger.size = snapshot.size;
-        ledger.genesis = snapshot.genesis.map(Hash::new);
+        ledger.genesis = Some(genesis);
         ledger.election = Some(Arc::new(election));
         ledger.units = snapshot.units;
         ledger.names = snapshot.names;
@@ -179,6 +196,9 @@ fn restore_keys(saved: Vec<SavedKey>) -> Result<Authority, SnapshotError> {
             depth: saved.depth,
             index: saved.index,
         };
+        if authority.knows(&key.verifier) {
+            return Err(SnapshotError::Contents);
+        }
         authority.insert(&[Arc::new(key)]);
     }
     Ok(authority)

@@ -123,6 +123,7 @@ fn subset(size: usize, bits: u64) -> Vec<u64> {
     (0..size as u64).filter(|i| bits >> i & 1 == 1).collect()
 }
 
+// SPEC [B1] [B2]
 #[test]
 fn every_subset_of_every_tree_up_to_ten() {
     let all = rfc::leaves(10);
@@ -182,6 +183,7 @@ fn one_leaf_is_an_inclusion_proof_and_all_leaves_need_none() {
     }
 }
 
+// SPEC [B2]
 #[test]
 fn a_plan_fails_as_the_verification_does() {
     for (size, indexes, error) in [

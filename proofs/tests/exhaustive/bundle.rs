@@ -18,6 +18,7 @@ fn bundle(some: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
+// SPEC [T10]
 #[test]
 fn the_bytes() {
     let mut bytes = vec![];
@@ -64,6 +65,7 @@ fn bundles_of_every_width() {
 }
 
 /// Cut anywhere but between two entries, the bytes are no bundle.
+// SPEC [T10]
 #[test]
 fn every_truncation() {
     let some = some(20);
@@ -82,6 +84,7 @@ fn every_truncation() {
     }
 }
 
+// SPEC [T10]
 #[test]
 fn trailing_bytes() {
     let mut bytes = bundle(&some(3));

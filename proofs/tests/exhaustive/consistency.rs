@@ -46,6 +46,7 @@ fn expected(
     }
 }
 
+// SPEC [T6]
 #[test]
 fn every_two_small_trees_are_consistent() {
     let all = rfc::leaves(rfc::SIZE_MAX);
@@ -60,6 +61,7 @@ fn every_two_small_trees_are_consistent() {
     }
 }
 
+// SPEC [T6]
 #[test]
 fn every_forged_consistency_proof_is_refused() {
     let all = rfc::leaves(rfc::SIZE_MAX);
@@ -143,6 +145,7 @@ fn a_lying_size_is_refused_unless_the_path_is_the_same() {
     }
 }
 
+// SPEC [T6]
 #[test]
 fn a_tree_never_shrinks() {
     let all = rfc::leaves(rfc::SIZE_MAX);
@@ -184,6 +187,7 @@ fn a_rewritten_history_convicts() {
 }
 
 /// Size 0 has one root only, on either side.
+// SPEC [T6]
 #[test]
 fn the_empty_tree_has_one_root() {
     let empty = TreeHead::EMPTY;

@@ -37,6 +37,7 @@ fn every_leaf_of_every_small_tree_is_proved() {
     }
 }
 
+// SPEC [T5]
 #[test]
 fn every_forged_inclusion_proof_is_refused() {
     let all = rfc::leaves(rfc::SIZE_MAX);
@@ -63,6 +64,7 @@ fn every_forged_inclusion_proof_is_refused() {
     }
 }
 
+// SPEC [T5]
 #[test]
 fn another_index_is_refused() {
     let all = rfc::leaves(rfc::SIZE_MAX);
@@ -89,6 +91,7 @@ fn another_index_is_refused() {
 }
 
 /// A proof can fit several sizes, so a lying size is refused exactly where the recursion differs.
+// SPEC [T7]
 #[test]
 fn another_size_is_refused_unless_the_path_is_the_same() {
     let all = rfc::leaves(rfc::SIZE_MAX);

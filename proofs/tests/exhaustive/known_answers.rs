@@ -47,6 +47,7 @@ fn hashes(texts: &[&str]) -> Vec<Hash> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
+// SPEC [T3]
 #[test]
 fn roots() {
     let mut tree = Frontier::new();
@@ -99,6 +100,7 @@ fn letters(plan: &Plan) -> String {
     plan.nodes().iter().map(letter).collect()
 }
 
+// SPEC [T1] [T2]
 #[test]
 fn the_examples_of_rfc_6962() {
     // The node l is over i and j.
@@ -113,6 +115,7 @@ fn the_examples_of_rfc_6962() {
 }
 
 /// RFC 6962, Section 2.1: the prefixes keep an entry from being taken for a node.
+// SPEC [T1] [T2]
 #[test]
 fn an_entry_is_never_a_node() {
     let entry = [leaf(0).as_bytes().as_slice(), leaf(1).as_bytes()].concat();

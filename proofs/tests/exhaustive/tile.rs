@@ -165,6 +165,7 @@ fn proofs_out_of_the_tiles_of_a_large_log() {
     assert_eq!(head.verify_batch(&some, &proof), Ok(()));
 }
 
+// SPEC [T9]
 #[test]
 fn a_tile_has_its_exact_length() {
     for width in [1, 2, 255, 256] {

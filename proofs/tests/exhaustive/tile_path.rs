@@ -10,6 +10,7 @@ const fn bundle(index: u64, width: u16) -> TilePath {
     TilePath::Bundle(BundleId { index, width })
 }
 
+// SPEC [T8]
 #[test]
 fn the_one_spelling() {
     for (path, want) in [
@@ -37,6 +38,7 @@ fn the_one_spelling() {
     }
 }
 
+// SPEC [T8]
 #[test]
 fn every_other_spelling_is_refused() {
     let paths = "

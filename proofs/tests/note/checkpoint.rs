@@ -23,6 +23,7 @@ fn signed(name: &str, text: &str) -> String {
     compose(text, &[key.sign_line(text)])
 }
 
+// SPEC [C1]
 #[test]
 fn the_known_checkpoint() {
     let key = VerifierKey::parse(LOG_VKEY).unwrap();
@@ -38,6 +39,7 @@ fn the_known_checkpoint() {
     assert_eq!(UnverifiedCheckpoint::from(verified), read);
 }
 
+// SPEC [C2] [E14] [T4]
 #[test]
 fn malformed_checkpoints() {
     let text = |lines: &[&str]| format!("{}\n", lines.join("\n"));
@@ -88,6 +90,7 @@ fn malformed_checkpoints() {
     assert_eq!(parse(&CHECKPOINT[..20]), Err(CheckpointError::Note(NoteError::NoSignatures)));
 }
 
+// SPEC [C4]
 #[test]
 fn unusual_checkpoints_that_are_right() {
     let max = TREE_SIZE_MAX.to_string();
@@ -112,6 +115,7 @@ fn unusual_checkpoints_that_are_right() {
     }
 }
 
+// SPEC [C4]
 #[test]
 fn signatures_cover_extension_lines() {
     let note = signed(ORIGIN, &format!("{ORIGIN}\n3\n{ROOT}\nextension\n"));
@@ -123,6 +127,7 @@ fn signatures_cover_extension_lines() {
     }
 }
 
+// SPEC [C1] [C5]
 #[test]
 fn whose_signature_makes_a_checkpoint() {
     let key = log_key().verifier();
@@ -192,6 +197,7 @@ fn faults_have_their_classes() {
     }
 }
 
+// SPEC [E14]
 #[test]
 fn what_is_not_signed() {
     let sign = |head, name| {
@@ -212,10 +218,10 @@ fn what_is_not_signed() {
 #[test]
 fn added_lines() {
     let good = parse(CHECKPOINT).unwrap().verify(ORIGIN, &[log_key().verifier()]).unwrap();
-    let added = good.with_lines(&[WITNESS_LINE.into()]).unwrap();
+    let added = good.with_lines(&[WITNESS_LINE]).unwrap();
     assert_eq!(added.note(), format!("{CHECKPOINT}{WITNESS_LINE}"));
     assert_eq!((added.text(), added.head()), (good.text(), good.head()));
-    assert_eq!(good.with_lines(&[]), Ok(good.clone()));
+    assert_eq!(good.with_lines::<&str>(&[]), Ok(good.clone()));
 
     let bare = WITNESS_LINE.trim_end();
     for line in [
@@ -228,9 +234,9 @@ fn added_lines() {
         format!("\n\n{WITNESS_LINE}"),
         format!("{bare}\n\n{WITNESS_LINE}"),
     ] {
-        assert_eq!(good.with_lines(&[line.clone()]), Err(CheckpointError::AddedLine), "{line}");
+        assert_eq!(good.with_lines(&[&line]), Err(CheckpointError::AddedLine), "{line}");
     }
     let error = CheckpointError::Note(NoteError::TooManySignatures { max: 64 });
-    assert!(good.with_lines(&vec![WITNESS_LINE.into(); 63]).is_ok());
-    assert_eq!(good.with_lines(&vec![WITNESS_LINE.into(); 64]), Err(error));
+    assert!(good.with_lines(&[WITNESS_LINE; 63]).is_ok());
+    assert_eq!(good.with_lines(&[WITNESS_LINE; 64]), Err(error));
 }

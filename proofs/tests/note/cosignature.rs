@@ -19,8 +19,8 @@ fn bytes(line: &str) -> Vec<u8> {
 #[test]
 fn the_known_cosignature() {
     assert_eq!(witness(1).cosign(&known(), WITNESS_TIME).unwrap(), WITNESS_LINE);
-    let at_nine = "\u{2014} witness.example/w1 3xwKNQAAAAAAAAAJ0m76z1Z1+tUQL2PWGk+6e1BcSzsQtcnW+NsYmnN\
-        ufdhjc4tJk4OpUSllUgAZW3YJ7+x40y/rBP+mrjdQwQT1Dw==\n";
+    let at_nine = "\u{2014} witness.example/w1 3xwKNQAAAAAAAAAJ0m76z1Z1+tUQL2PWGk+6e1BcSzsQtcnW+NsY\
+        mnNufdhjc4tJk4OpUSllUgAZW3YJ7+x40y/rBP+mrjdQwQT1Dw==\n";
     assert_eq!(witness(1).cosign(&known(), 9).unwrap(), at_nine);
     let key = VerifierKey::parse(WITNESS_VKEY).unwrap();
     let signature = bytes(WITNESS_LINE);
@@ -44,6 +44,7 @@ fn every_flipped_bit_is_refused() {
     assert_eq!(witness(2).verifier().verify_cosignature(known().text(), &signature), error);
 }
 
+// SPEC [C6]
 #[test]
 fn times() {
     let (key, checkpoint) = (witness(1), known());

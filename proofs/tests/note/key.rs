@@ -58,6 +58,7 @@ fn vkeys_keep_their_spelling() {
     assert_eq!(foo.public_bytes(), &unhex(FOO_PUBLIC));
 }
 
+// SPEC [N3] [N4]
 #[test]
 fn malformed_vkeys() {
     let id = KeyError::Id(KeyIdError);
@@ -105,6 +106,7 @@ fn malformed_vkeys() {
     assert!(said.contains("0x06 is not supported by this version"), "{said}");
 }
 
+// SPEC [N3]
 #[test]
 fn the_key_id_covers_name_kind_and_key() {
     let key = VerifierKey::parse(FOO_VKEY).unwrap();
@@ -135,6 +137,7 @@ fn key_ids_have_one_spelling() {
     }
 }
 
+// SPEC [N2]
 #[test]
 fn names() {
     for name in ["a", "example.com/log", "kpps/3173011005115", "\u{e9}\u{4e2d}", "a-b_c:d", "<>"] {
@@ -153,6 +156,7 @@ fn names() {
     assert!(!valid_name(""));
 }
 
+// SPEC [N5]
 #[test]
 fn keys_of_small_order() {
     for (public, weakness) in SMALL_ORDER {
@@ -164,6 +168,7 @@ fn keys_of_small_order() {
     }
 }
 
+// SPEC [N5]
 #[test]
 fn keys_of_mixed_order() {
     for public in MIXED_ORDER {
@@ -173,6 +178,7 @@ fn keys_of_mixed_order() {
 }
 
 /// Every y from the prime to 2^255 - 1 that is on the curve, with both signs.
+// SPEC [N5]
 #[test]
 fn keys_that_are_not_canonical() {
     for y in [3_u8, 4, 5, 6, 9, 10, 14, 15, 16, 18] {

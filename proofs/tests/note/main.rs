@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod cosignature;
+mod evidence;
 mod key;
 mod policy;
 mod policy_quorum;

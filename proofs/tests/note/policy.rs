@@ -2,7 +2,7 @@
 
 use jejak_proofs::merkle::sha256;
 use jejak_proofs::note::{CosigningKey, KeyError, KeyIdError, KeyKind, Policy, PolicyError};
-use jejak_proofs::note::{PolicyErrorKind as Kind, SigningKey};
+use jejak_proofs::note::{NoteError, PolicyErrorKind as Kind, SignedNote, SigningKey, compose};
 
 use super::{LOG_VKEY, WITNESS_VKEY, log_key, vkey_of, witness};
 
@@ -70,6 +70,7 @@ fn the_smallest_policy() {
     assert_eq!(Policy::parse(&format!("{}quorum W1\n", w(1))).unwrap().witnesses().count(), 1);
 }
 
+// SPEC [Q4]
 #[test]
 fn one_log_with_several_keys() {
     let second = SigningKey::from_seed("example.com/tally", KeyKind::Ed25519, [7; 32]).unwrap();
@@ -85,18 +86,42 @@ fn one_log_with_several_keys() {
     assert_eq!(policy.log_keys("example.com/tally"), [log_key().verifier()]);
 }
 
+/// Each text is refused with this error on this line.
+fn refused(table: Vec<(String, usize, Kind)>) {
+    for (text, line, kind) in table {
+        assert_eq!(Policy::parse(&text), error(line, kind), "{text}");
+    }
+}
+
 #[test]
-fn malformed_policies() {
-    let witness_of = |name: &str| w(1).replace("W1", name);
-    let two = w(1) + &w(2);
+fn malformed_keys() {
     let twin = vkey_of("twin", 1, log_key().verifier().public_bytes());
     let twin4 = vkey_of("twin", 4, witness(1).verifier().public_bytes());
     let self_witness = vkey_of("example.com/tally", 4, log_key().verifier().public_bytes());
     let mldsa = vkey_of("example.com/tally", 6, &[7; 1312]);
     let reserved = vkey_of("jejak/tally/v1", 1, log_key().verifier().public_bytes());
     let wrong = |kind| Kind::Key(KeyError::WrongKind { kind });
+    refused(vec![
+        ("log vkey\n".into(), 1, Kind::Key(KeyError::Form)),
+        ("log a+1+AA==\n".into(), 1, Kind::Key(KeyError::Id(KeyIdError))),
+        (format!("log {mldsa}\n"), 1, Kind::Key(KeyError::Unsupported { kind: 6 })),
+        (format!("log {WITNESS_VKEY}\n"), 1, wrong(KeyKind::CosignatureV1)),
+        (format!("witness W {LOG_VKEY}\n"), 1, wrong(KeyKind::Ed25519)),
+        (format!("log {reserved}\n"), 1, Kind::Origin),
+        (format!("log {LOG_VKEY}\nlog {LOG_VKEY}\n"), 2, Kind::DuplicateKey),
+        (format!("log {LOG_VKEY}\nlog {twin}\n"), 2, Kind::DuplicateKey),
+        (format!("witness A {WITNESS_VKEY}\nwitness B {WITNESS_VKEY}\n"), 2, Kind::DuplicateKey),
+        (format!("witness A {WITNESS_VKEY}\nwitness B {twin4}\n"), 2, Kind::DuplicateKey),
+        (format!("log {LOG_VKEY}\nwitness A {self_witness}\n"), 2, Kind::DuplicateKey),
+        (format!("witness A {self_witness}\nlog {LOG_VKEY}\n"), 2, Kind::DuplicateKey),
+    ]);
+}
+
+#[test]
+fn malformed_lines() {
+    let two = w(1) + &w(2);
     let genesis = format!("# jejak-genesis a {GENESIS}\n");
-    let table: Vec<(String, usize, Kind)> = vec![
+    refused(vec![
         ("".into(), 0, Kind::NoQuorum),
         ("# only a comment\n".into(), 0, Kind::NoQuorum),
         (format!("log {LOG_VKEY}\n"), 0, Kind::NoQuorum),
@@ -120,23 +145,26 @@ fn malformed_policies() {
         (format!("witness W {WITNESS_VKEY} a b\n"), 1, Kind::Words),
         (format!("{two}group\n"), 3, Kind::Words),
         (format!("{two}group g all\n"), 3, Kind::Words),
-        ("log vkey\n".into(), 1, Kind::Key(KeyError::Form)),
-        ("log a+1+AA==\n".into(), 1, Kind::Key(KeyError::Id(KeyIdError))),
-        (format!("log {mldsa}\n"), 1, Kind::Key(KeyError::Unsupported { kind: 6 })),
-        (format!("log {WITNESS_VKEY}\n"), 1, wrong(KeyKind::CosignatureV1)),
-        (format!("witness W {LOG_VKEY}\n"), 1, wrong(KeyKind::Ed25519)),
-        (format!("log {reserved}\n"), 1, Kind::Origin),
-        (format!("log {LOG_VKEY}\nlog {LOG_VKEY}\n"), 2, Kind::DuplicateKey),
-        (format!("log {LOG_VKEY}\nlog {twin}\n"), 2, Kind::DuplicateKey),
-        (format!("witness A {WITNESS_VKEY}\nwitness B {WITNESS_VKEY}\n"), 2, Kind::DuplicateKey),
-        (format!("witness A {WITNESS_VKEY}\nwitness B {twin4}\n"), 2, Kind::DuplicateKey),
-        (format!("log {LOG_VKEY}\nwitness A {self_witness}\n"), 2, Kind::DuplicateKey),
-        (format!("witness A {self_witness}\nlog {LOG_VKEY}\n"), 2, Kind::DuplicateKey),
+        ("# jejak-genesis\n".into(), 1, Kind::Genesis),
+        ("# jejak-genesis a\n".into(), 1, Kind::Genesis),
+        (format!("# jejak-genesis {GENESIS}\n"), 1, Kind::Genesis),
+        (format!("# jejak-genesis a {GENESIS} b\n"), 1, Kind::Genesis),
+        (format!("# jejak-genesis a {}\n", GENESIS.to_uppercase()), 1, Kind::Genesis),
+        (format!("# jejak-genesis a {}\n", &GENESIS[1..]), 1, Kind::Genesis),
+        (format!("{genesis}{genesis}"), 2, Kind::SecondGenesis),
+    ]);
+}
+
+#[test]
+fn malformed_groups_and_quorums() {
+    let two = w(1) + &w(2);
+    let none = w(1).replace("W1", "none");
+    refused(vec![
         (format!("{}{}", w(1), w(2).replace("W2", "W1")), 2, Kind::DuplicateName),
         (format!("{two}group W1 all W2\n"), 3, Kind::DuplicateName),
         (format!("{two}group g all W1\ngroup g all W2\n"), 4, Kind::DuplicateName),
         (format!("{}group g all W1\n{}", w(1), w(2).replace("W2", "g")), 3, Kind::DuplicateName),
-        (witness_of("none"), 1, Kind::ReservedName),
+        (none, 1, Kind::ReservedName),
         (format!("{two}group none all W1\n"), 3, Kind::ReservedName),
         (format!("{two}group g any W1 none\n"), 3, Kind::ReservedName),
         (format!("{two}group g any W1 W3\n"), 3, Kind::UnknownName),
@@ -157,22 +185,34 @@ fn malformed_policies() {
         (format!("{two}group g 18446744073709551617 W1 W2\n"), 3, Kind::Threshold),
         ("quorum none\nquorum none\n".into(), 2, Kind::SecondQuorum),
         (format!("{}quorum W1\nquorum none\n", w(1)), 3, Kind::SecondQuorum),
-        ("# jejak-genesis\n".into(), 1, Kind::Genesis),
-        ("# jejak-genesis a\n".into(), 1, Kind::Genesis),
-        (format!("# jejak-genesis {GENESIS}\n"), 1, Kind::Genesis),
-        (format!("# jejak-genesis a {GENESIS} b\n"), 1, Kind::Genesis),
-        (format!("# jejak-genesis a {}\n", GENESIS.to_uppercase()), 1, Kind::Genesis),
-        (format!("# jejak-genesis a {}\n", &GENESIS[1..]), 1, Kind::Genesis),
-        (format!("{genesis}{genesis}"), 2, Kind::SecondGenesis),
-    ];
-    for (text, line, kind) in table {
-        assert_eq!(Policy::parse(&text), error(line, kind), "{text}");
-    }
+    ]);
     let said = PolicyError { line: 3, kind: Kind::Threshold }.to_string();
     assert_eq!(
         said,
         "policy, line 3: expected all, any, or a number from 1 to the number of members"
     );
+}
+
+/// Two keys of one name whose ids are equal, found among 114,673: a note cannot tell them apart.
+#[test]
+fn keys_with_the_same_name_and_id() {
+    let key = |n: u32| {
+        let mut seed = [0; 32];
+        seed[..4].copy_from_slice(&n.to_be_bytes());
+        SigningKey::from_seed("a", KeyKind::Ed25519, seed).unwrap()
+    };
+    let (one, other) = (key(69_101).verifier(), key(114_672).verifier());
+    assert_eq!(one.id(), other.id());
+    assert_ne!(one, other);
+    refused(vec![(format!("log {one}\nlog {other}\nquorum none\n"), 2, Kind::DuplicateKey)]);
+
+    // Who knows only one of them refuses a note that the other signed.
+    let note = compose("text\n", &[key(69_101).sign_line("text\n")]);
+    let note = SignedNote::parse(note.as_bytes()).unwrap();
+    assert_eq!(note.verify(&[&one]), Ok(vec![&one]));
+    let error = Err(NoteError::BadSignature { key: one.id() });
+    assert_eq!(note.verify(&[&other]), error);
+    assert_eq!(note.verify(&[&one, &other]), error);
 }
 
 /// Octets from 0x80 up are opaque: names that are not UTF-8 are told apart by their bytes.
@@ -227,13 +267,13 @@ fn limits() {
 #[test]
 fn composed_policies_read_back() {
     let genesis = GENESIS.parse().unwrap();
-    let key = log_key().verifier();
+    let keys = [log_key().verifier()];
     let url = "https://log.example/tally";
-    let text = Policy::compose(&[key.clone()], Some(url), &genesis).unwrap();
+    let text = Policy::compose(&keys, Some(url), &genesis).unwrap();
     let want =
         format!("# jejak-genesis example.com/tally {GENESIS}\nlog {LOG_VKEY} {url}\nquorum none\n");
     assert_eq!(text, want);
-    let text = Policy::compose(&[key.clone()], None, &genesis).unwrap();
+    let text = Policy::compose(&keys, None, &genesis).unwrap();
     assert_eq!(text, want.replace(&format!(" {url}"), ""));
     let policy = Policy::parse(&text).unwrap();
     assert_eq!(policy.require_genesis("example.com/tally"), Ok(genesis));
@@ -241,12 +281,12 @@ fn composed_policies_read_back() {
 
     let fails = |keys: &[_], url| Policy::compose(keys, url, &genesis).unwrap_err();
     assert_eq!(fails(&[], None), PolicyError { line: 0, kind: Kind::NoLog });
-    assert_eq!(fails(&[key.clone()], Some("a b")), PolicyError { line: 2, kind: Kind::Words });
+    assert_eq!(fails(&keys, Some("a b")), PolicyError { line: 2, kind: Kind::Words });
     let inject = Some("a\nquorum none");
-    assert_eq!(fails(&[key.clone()], inject), PolicyError { line: 4, kind: Kind::SecondQuorum });
+    assert_eq!(fails(&keys, inject), PolicyError { line: 4, kind: Kind::SecondQuorum });
     let other = SigningKey::from_seed("other", KeyKind::Ed25519, [5; 32]).unwrap().verifier();
     let several = PolicyError { line: 0, kind: Kind::SeveralLogs };
-    assert_eq!(fails(&[key.clone(), other], None), several);
+    assert_eq!(fails(&[keys[0].clone(), other], None), several);
     let twice = PolicyError { line: 3, kind: Kind::DuplicateKey };
-    assert_eq!(fails(&[key.clone(), key], None), twice);
+    assert_eq!(fails(&[keys[0].clone(), keys[0].clone()], None), twice);
 }

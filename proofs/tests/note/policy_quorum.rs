@@ -86,6 +86,7 @@ fn every_subset_of_witnesses() {
     }
 }
 
+// SPEC [Q5]
 #[test]
 fn a_failing_cosignature_of_a_listed_witness_refuses() {
     let policy = policy("group g any X1 X2\nquorum g\n");
@@ -148,7 +149,7 @@ fn log_signature_before_quorum() {
     assert_eq!(fault(base.note().into()), CheckpointFault::Quorum);
     // Cosigned by the quorum, but not by the log.
     let text = base.text();
-    assert_eq!(fault(compose(text, &[cosignature.clone()])), CheckpointFault::LogSignature);
+    assert_eq!(fault(compose(text, &[&cosignature])), CheckpointFault::LogSignature);
     let other = log_key().sign_line("another text\n");
     assert_eq!(fault(compose(text, &[other, cosignature])), CheckpointFault::LogSignature);
     // Another log, with a key of its own.

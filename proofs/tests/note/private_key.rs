@@ -22,7 +22,7 @@ fn the_example_of_go() {
     assert_eq!(key.name(), "PeterNeumann");
     assert_eq!(key.to_private_string().as_str(), NEUMANN);
 
-    let note = compose(text, &[line.into()]);
+    let note = compose(text, &[line]);
     let note = SignedNote::parse(note.as_bytes()).unwrap();
     let verifier = VerifierKey::parse(NEUMANN_VKEY).unwrap();
     assert_eq!(note.verify(&[&verifier]), Ok(vec![&verifier]));

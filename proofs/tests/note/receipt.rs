@@ -107,6 +107,7 @@ fn every_receipt_of_small_trees() {
     }
 }
 
+// SPEC [P1]
 #[test]
 fn forged_proofs() {
     let policy = unwitnessed();
@@ -156,6 +157,7 @@ fn an_inner_node_is_no_entry() {
     assert_eq!(forged.verify(&node, &unwitnessed()), error);
 }
 
+// SPEC [P1] [T7]
 #[test]
 fn the_checkpoint_is_judged_first() {
     let policy = witnessed();
@@ -172,13 +174,14 @@ fn the_checkpoint_is_judged_first() {
     assert_eq!(fault(&resized), Some(CheckpointFault::LogSignature));
     let other = Receipt { checkpoint: checkpoint(3).into(), ..read.clone() };
     assert_eq!(fault(&other), Some(CheckpointFault::Quorum));
-    let forged = checkpoint(3).with_lines(&[WITNESS_LINE.into()]).unwrap();
+    let forged = checkpoint(3).with_lines(&[WITNESS_LINE]).unwrap();
     let error =
         ReceiptError::Checkpoint(CheckpointError::Cosignature { key: witness(1).verifier().id() });
     let other = Receipt { checkpoint: forged.into(), ..read };
     assert_eq!(other.verify(b"one", &policy), Err(error));
 }
 
+// SPEC [P2]
 #[test]
 fn malformed_receipts() {
     let index = |text: &str| with_line(&known(), 1, text);
@@ -244,6 +247,7 @@ fn malformed_receipts() {
     assert_eq!(Receipt::parse(&vec![b'x'; RECEIPT_LEN_MAX + 1]), Err(ReceiptError::TooLong));
 }
 
+// SPEC [P2]
 #[test]
 fn extra_data_and_large_indexes() {
     let good = receipt(1, 0);

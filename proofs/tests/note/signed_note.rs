@@ -23,6 +23,7 @@ fn the_example_of_c2sp() {
     assert_eq!(compose(note.text(), &[format!("{bare}\n")]), FOO_NOTE);
 }
 
+// SPEC [N1]
 #[test]
 fn the_text_ends_at_the_last_empty_line() {
     let line = "\u{2014} a AAAAAAA=\n";
@@ -34,6 +35,7 @@ fn the_text_ends_at_the_last_empty_line() {
     }
 }
 
+// SPEC [N1]
 #[test]
 fn malformed_notes() {
     let table: &[(&[u8], NoteError)] = &[
@@ -59,6 +61,7 @@ fn malformed_notes() {
     assert!(SignedNote::parse("te\u{7f}xt\n\n\u{2014} a AAAAAAA=\n".as_bytes()).is_ok());
 }
 
+// SPEC [N1] [N2] [N4]
 #[test]
 fn malformed_signature_lines() {
     let table = [
@@ -122,6 +125,7 @@ fn limits() {
 }
 
 /// C2SP: at least 16 signatures, and post-quantum ones take nearly 5 kB each.
+// SPEC [N8]
 #[test]
 fn unknown_large_signatures_fit_and_are_ignored() {
     let sized = |len: usize| format!("\u{2014} pq.example {}\n", base64(&vec![7; len]));
@@ -133,13 +137,14 @@ fn unknown_large_signatures_fit_and_are_ignored() {
     }
 }
 
+// SPEC [N7]
 #[test]
 fn whose_signatures_count() {
     let text = "text\n";
     let key = |name, seed| SigningKey::from_seed(name, KeyKind::Ed25519, [seed; 32]).unwrap();
     let (a, b, other) = (key("a", 1), key("b", 2), key("a", 3));
     let (va, vb, vo) = (a.verifier(), b.verifier(), other.verifier());
-    let of = |lines: &[String]| compose(text, lines);
+    let of = |lines: &[&str]| compose(text, lines);
     // A's name and id over a signature of another text.
     let forged = a.sign_line("another text\n");
     let bad = NoteError::BadSignature { key: va.id() };
@@ -149,28 +154,28 @@ fn whose_signatures_count() {
             assert_eq!(SignedNote::parse(note.as_bytes()).unwrap().verify(keys), want, "{note}");
         };
     let (la, lb) = (a.sign_line(text), b.sign_line(text));
-    check(of(&[la.clone()]), &[&va], Ok(vec![&va]));
-    check(of(&[la.clone()]), &[], Err(NoteError::Unsigned));
-    check(of(&[la.clone()]), &[&vb], Err(NoteError::Unsigned));
-    check(of(&[la.clone(), lb.clone()]), &[&va, &vb], Ok(vec![&va, &vb]));
-    check(of(&[lb.clone(), la.clone()]), &[&va, &vb], Ok(vec![&va, &vb]));
-    check(of(&[lb.clone(), la.clone()]), &[&vb, &va], Ok(vec![&vb, &va]));
-    check(of(&[la.clone(), lb.clone()]), &[&vb], Ok(vec![&vb]));
-    check(of(&[la.clone(), la.clone()]), &[&va], Ok(vec![&va]));
+    check(of(&[&la]), &[&va], Ok(vec![&va]));
+    check(of(&[&la]), &[], Err(NoteError::Unsigned));
+    check(of(&[&la]), &[&vb], Err(NoteError::Unsigned));
+    check(of(&[&la, &lb]), &[&va, &vb], Ok(vec![&va, &vb]));
+    check(of(&[&lb, &la]), &[&va, &vb], Ok(vec![&va, &vb]));
+    check(of(&[&lb, &la]), &[&vb, &va], Ok(vec![&vb, &va]));
+    check(of(&[&la, &lb]), &[&vb], Ok(vec![&vb]));
+    check(of(&[&la, &la]), &[&va], Ok(vec![&va]));
     // The same name with another id is unknown; so is the same id with another name.
-    check(of(&[la.clone()]), &[&vo], Err(NoteError::Unsigned));
-    check(of(&[la.replace(" a ", " c ")]), &[&va], Err(NoteError::Unsigned));
+    check(of(&[&la]), &[&vo], Err(NoteError::Unsigned));
+    check(of(&[&la.replace(" a ", " c ")]), &[&va], Err(NoteError::Unsigned));
     // A known key whose signature fails rejects the note, whatever else verifies.
-    check(of(&[forged.clone()]), &[&va], Err(bad));
-    check(of(&[lb.clone(), forged.clone()]), &[&va, &vb], Err(bad));
-    check(of(&[lb.clone(), forged.clone()]), &[&vb, &va], Err(bad));
-    check(of(&[la.clone(), forged.clone()]), &[&va], Err(bad));
-    check(of(&[forged.clone(), la.clone()]), &[&va], Err(bad));
-    check(of(&[lb.clone(), forged]), &[&vb], Ok(vec![&vb]));
+    check(of(&[&forged]), &[&va], Err(bad));
+    check(of(&[&lb, &forged]), &[&va, &vb], Err(bad));
+    check(of(&[&lb, &forged]), &[&vb, &va], Err(bad));
+    check(of(&[&la, &forged]), &[&va], Err(bad));
+    check(of(&[&forged, &la]), &[&va], Err(bad));
+    check(of(&[&lb, &forged]), &[&vb], Ok(vec![&vb]));
     // A signature of 63 bytes by a known key is one that fails, not one that is unknown.
     let mut bytes = va.id().as_bytes().to_vec();
     bytes.extend([9; 63]);
-    check(of(&[lb, format!("\u{2014} a {}\n", base64(&bytes))]), &[&va, &vb], Err(bad));
+    check(of(&[&lb, &format!("\u{2014} a {}\n", base64(&bytes))]), &[&va, &vb], Err(bad));
 }
 
 /// The same public key under another name or type has another id and is another key.

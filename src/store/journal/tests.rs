@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use super::*;
-use crate::store::Torn;
+use crate::store::{Action, Torn};
 
 mod damage;
 mod model;
@@ -166,6 +166,9 @@ fn opens_with_all_records_and_continues_the_chain() {
 #[test]
 fn a_segment_larger_than_usual_for_a_batch_that_needs_it() {
     let (_dir, path, records) = journal_of(small(2), &[&[65_535, 65_535], &[1], &[1], &[9000]]);
+    let mut journal = Journal::create(&path.with_extension("two"), small(2)).unwrap();
+    journal.reserve(70_000).unwrap();
+    assert_eq!(journal.trim(0).unwrap(), 0, "the one that was replaced is not there to remove");
     // The first segment was empty and too small, so a larger one took its place and name.
     assert_eq!(names(&path), [0, 2, 3, 4]);
     let lens: Vec<usize> = snapshot(&path).values().map(|bytes| bytes.len() / BLOCK).collect();
@@ -260,6 +263,17 @@ fn the_reserve_of_the_disk_is_an_answer_too() {
     assert_eq!(names(&dir), [0; 0]);
 }
 
+#[test]
+fn the_reserve_comes_on_top_of_a_new_segment() {
+    let (_dir, path, _) = journal_of(small(2), &[&[1]]);
+    let (mut journal, _) = open(&path, 0).unwrap();
+    journal.options = JournalOptions { segment_len: 1 << 60, free_min: 5 };
+    // Should it start to write after all, it must not fill the disk.
+    std::os::unix::fs::symlink("/dev/full", path.join("new.tmp")).unwrap();
+    let error = journal.reserve(3).unwrap_err();
+    assert!(matches!(error, StoreError::NoSpace { needed, .. } if needed == 5 + (1 << 60)));
+}
+
 /// A full disk in the middle of a new segment: /dev/full fails every write with ENOSPC.
 #[test]
 fn a_full_disk_is_an_answer_and_leaves_nothing_behind() {
@@ -291,6 +305,15 @@ fn refuses_everything_after_an_error_with_an_unknown_outcome() {
     let error = journal.append(&record(1, &[1])).unwrap_err();
     assert!(matches!(error, StoreError::Io { .. }), "{error}");
     assert_eq!(journal.head(), records[0].head, "what is not known is not said");
+    refuses(&mut journal);
+
+    // A file that takes every write and cannot be synced: without the sync it is no commit.
+    let (mut journal, found) = open(&path, 0).unwrap();
+    assert_eq!(found, records);
+    journal.file = DiskFile::open_for_writing(Path::new("/dev/null")).unwrap();
+    let error = journal.append(&record(1, &[1])).unwrap_err();
+    assert!(matches!(error, StoreError::Io { action: Action::Sync, .. }), "{error}");
+    assert_eq!(journal.head(), records[0].head);
     refuses(&mut journal);
 
     let (mut journal, found) = open(&path, 0).unwrap();
@@ -352,6 +375,17 @@ fn trim_removes_only_whole_segments_below_the_last_full_bundle() {
         assert_eq!(replay.next_record().unwrap().unwrap(), records[first as usize / 100]);
     }
     assert_eq!(open(&path, 800).unwrap().1, records[7..]);
+}
+
+/// The last record stands at a place that the last segment does not have.
+#[test]
+fn an_empty_segment_after_a_longer_one() {
+    let (_dir, path, records) = journal_of(small(2), &[&[65_535]]);
+    let (mut journal, _) = open(&path, 1).unwrap();
+    journal.options = small(2);
+    journal.reserve(5000).unwrap();
+    assert_eq!(names(&path), [0, 1]);
+    assert_eq!(open(&path, 1).unwrap().1, records);
 }
 
 #[test]

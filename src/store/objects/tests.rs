@@ -110,6 +110,9 @@ fn sync_says_how_much_is_durable() {
     assert_eq!(objects.sync().unwrap(), 300);
     objects.put_checkpoint(b"note").unwrap();
     assert_eq!(objects.sync().unwrap(), 300);
+    objects.publish(600, [(LEAVES, vec![0; 8192])]).unwrap();
+    objects.publish(512, [(LEAVES, vec![0; 8192])]).unwrap();
+    assert_eq!(objects.sync().unwrap(), 600);
 }
 
 /// The lists that a sync works through are all that stands between a rename and a power cut.

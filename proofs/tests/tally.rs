@@ -1,0 +1,23 @@
+//! The tally side: entries, registers, mandates, form rules and the ledger, against tables of
+//! everything that is refused, slow reimplementations, and random histories against a model.
+//!
+//! `world` makes a small election of thirty units and submits to its ledger: whatever is refused
+//! there must leave the ledger as it was.
+
+mod tally {
+    mod canonical;
+    mod chains;
+    mod form;
+    mod generated;
+    mod histories;
+    mod lines;
+    mod mandates;
+    mod model;
+    mod refusals;
+    mod registers;
+    mod revocations;
+    mod rng;
+    mod snapshots;
+    mod succession;
+    mod world;
+}

@@ -1,0 +1,133 @@
+//! The stage of the demo: it tells, runs real commands, and keeps real servers.
+
+use std::{
+    env,
+    fs::File,
+    io::{BufRead as _, BufReader},
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::cli::{
+    exit::{Exit, Failure},
+    output::Output,
+};
+
+/// Lines of a command's output that are shown; the rest is in the files.
+const SHOWN_LINES_MAX: usize = 12;
+
+/// Tells the story and runs its commands, all in one directory.
+pub struct Stage<'a> {
+    dir: PathBuf,
+    program: PathBuf,
+    output: &'a Output,
+    act: u32,
+}
+
+/// A `jejak serve` that ends with this value.
+pub struct Running {
+    child: Child,
+    pub url: String,
+}
+
+impl<'a> Stage<'a> {
+    pub fn new(dir: &Path, output: &'a Output) -> Result<Self, Failure> {
+        let program = env::current_exe()
+            .map_err(|error| Failure::new(Exit::Internal, format!("this program: {error}")))?;
+        Ok(Self { dir: dir.to_owned(), program, output, act: 0 })
+    }
+
+    /// Begins an act.
+    pub fn act(&mut self, title: &str, story: &str) {
+        self.act += 1;
+        self.output.text(format!("\n{}. {title}\n", self.act));
+        self.tell(story);
+    }
+
+    /// Tells something.
+    pub fn tell(&self, story: &str) {
+        self.output.text(format!("{story}\n"));
+    }
+
+    /// Runs a command as the reader could, shows its output, and gives its exit status.
+    pub fn run(&self, arguments: &[&str]) -> Result<i32, Failure> {
+        self.output.text(format!("   $ jejak {}", arguments.join(" ")));
+        let ended = Command::new(&self.program)
+            .args(arguments)
+            .current_dir(&self.dir)
+            .env_remove("JEJAK_POLICY")
+            .output()
+            .map_err(|error| Failure::new(Exit::Internal, format!("cannot run: {error}")))?;
+        let text = String::from_utf8_lossy(&ended.stdout).into_owned()
+            + &String::from_utf8_lossy(&ended.stderr);
+        let lines: Vec<&str> = text.lines().collect();
+        for line in lines.iter().take(SHOWN_LINES_MAX) {
+            self.output.text(format!("     {line}"));
+        }
+        if lines.len() > SHOWN_LINES_MAX {
+            self.output.text(format!("     ... {} more lines", lines.len() - SHOWN_LINES_MAX));
+        }
+        let status = ended.status.code().unwrap_or(-1);
+        self.output.text(format!("     [exit {status}]\n"));
+        Ok(status)
+    }
+
+    /// Runs a command that must succeed for the story to go on.
+    pub fn must(&self, arguments: &[&str]) -> Result<(), Failure> {
+        match self.run(arguments)? {
+            0 => Ok(()),
+            status => {
+                let message = format!("the demo stops: that command ended with exit {status}");
+                Err(Failure::new(Exit::Failure, message))
+            }
+        }
+    }
+
+    /// Serves the log in a directory of the stage, until the value is dropped.
+    pub fn serve(&self, log: &str, listen: SocketAddr) -> Result<Running, Failure> {
+        self.output.text(format!("   $ jejak serve {log} &"));
+        let fail = |error: std::io::Error| Failure::new(Exit::Internal, format!("serve: {error}"));
+        let trace = File::create(self.dir.join(format!("{log}.serve.log"))).map_err(fail)?;
+        let mut child = Command::new(&self.program)
+            .args(["--json", "serve", log, "--listen", &listen.to_string()])
+            .current_dir(&self.dir)
+            .stdout(Stdio::piped())
+            .stderr(trace)
+            .spawn()
+            .map_err(fail)?;
+        let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+        let first = lines.next().and_then(Result::ok).unwrap_or_default();
+        let url = serde_json::from_str::<Value>(&first)
+            .ok()
+            .and_then(|line| line["url"].as_str().map(str::to_owned));
+        // Whatever else it prints must not fill the pipe.
+        thread::spawn(move || lines.for_each(drop));
+        let running = Running { child, url: url.unwrap_or_default() };
+        if running.url.is_empty() {
+            let message = format!("{log} is not served: see {log}.serve.log");
+            return Err(Failure::new(Exit::Failure, message));
+        }
+        self.output.text(format!("     {}\n", running.url));
+        Ok(running)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// An address that is free now, for a policy that must name it before the server starts.
+pub fn free_address(listen: SocketAddr) -> Result<SocketAddr, Failure> {
+    let bound = TcpListener::bind(listen).and_then(|listener| listener.local_addr());
+    bound.map_err(|error| Failure::config(format!("cannot listen on {listen}: {error}")))
+}

@@ -1,0 +1,332 @@
+//! `jejak monitor`: follow a log, verify all of it, keep what convicts.
+
+use std::{
+    cell::RefCell,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use clap::{Args, ValueEnum};
+use indicatif::ProgressBar;
+use jejak_proofs::{note::Policy, tally::Severity};
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    exit::{Exit, Failure},
+    files::PolicyArg,
+    output::Output,
+};
+use crate::{
+    client::{Fetch, FetchLimits},
+    clock,
+    monitor::{
+        Finding, MemoryError, Monitor, OpenError, PollError, Rule, Source, Standing, Verdict, Watch,
+    },
+    state::{State, StateError},
+};
+
+/// How long a sleeping monitor may take to notice that it is to stop.
+const NAP: Duration = Duration::from_millis(100);
+
+/// Follow a log: verify every checkpoint, entry and signature, and keep what convicts.
+///
+/// The state directory remembers what the log showed: keep it, or a log can show another history.
+/// Ends with the worst that it found: 16 before 19 before 13.
+#[derive(Debug, Args)]
+pub struct MonitorArgs {
+    #[command(flatten)]
+    policy: PolicyArg,
+    /// The directory that remembers; made if there is none.
+    #[arg(long, value_name = "DIR")]
+    state: PathBuf,
+    /// Where the log answers; from the policy's log line if not given.
+    #[arg(long)]
+    url: Option<String>,
+    /// Ends when everything that is there now has been audited.
+    #[arg(long)]
+    once: bool,
+    /// Time between two looks at the log: 500ms, 10s, 5m, 1h.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
+    interval: Duration,
+    /// Oldest time of a quorum of witnesses that is accepted; older is stale (exit 17).
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    max_age: Option<Duration>,
+    /// Ends with exit 1 if there are findings of this severity or above.
+    #[arg(long, value_name = "SEVERITY")]
+    fail_on: Option<FailOn>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FailOn {
+    Info,
+    Medium,
+    High,
+}
+
+impl From<FailOn> for Severity {
+    fn from(level: FailOn) -> Self {
+        match level {
+            FailOn::Info => Self::Info,
+            FailOn::Medium => Self::Medium,
+            FailOn::High => Self::High,
+        }
+    }
+}
+
+pub fn run(args: MonitorArgs, output: &Output) -> Result<Exit, Failure> {
+    let policy = args.policy.read()?;
+    if args.max_age.is_some() && !policy.needs_witnesses() {
+        let message = "--max-age needs witnesses: nobody vouches for the time of a checkpoint";
+        return Err(Failure::config(message).next("leave it out, or name a quorum in the policy"));
+    }
+    let origin = policy.single_origin().map_err(Failure::config)?;
+    let url = args.url.as_deref().or_else(|| policy.url(origin)).ok_or_else(|| {
+        Failure::config("the policy names no URL for the log").next("pass --url URL")
+    })?;
+    let source = Fetch::new(url, &FetchLimits::default())
+        .map_err(|error| Failure::config(format!("{url}: {error}")))?;
+    let stop = stop_on_signals()?;
+    follow(&args, &source, &policy, &stop, output)
+}
+
+/// The monitor over any source, until it is stopped or cannot go on.
+fn follow(
+    args: &MonitorArgs,
+    source: &impl Source,
+    policy: &Policy,
+    stop: &AtomicBool,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let dir = &args.state;
+    let state = State::open(dir).map_err(|error| state_failure(dir, &error))?;
+    let mut monitor =
+        Monitor::open(source, policy, state).map_err(|error| open_failure(dir, &error))?;
+    let bar: RefCell<Option<ProgressBar>> = RefCell::new(None);
+    let watch = Watch {
+        stop,
+        progress: &|done, all| {
+            let mut bar = bar.borrow_mut();
+            let bar = bar.get_or_insert_with(|| output.progress(all, "entries"));
+            bar.set_length(all);
+            bar.set_position(done);
+        },
+        found: &|finding| show(finding, dir, output, bar.borrow().as_ref()),
+    };
+    let mut last = None;
+    let exit = loop {
+        let polled = monitor.poll(&watch);
+        if let Some(bar) = bar.take() {
+            bar.finish_and_clear();
+        }
+        let exit = settle(args, &mut monitor, polled, &mut last, &watch, output)?;
+        if args.once || stop.load(Ordering::Relaxed) || exit.is_some_and(is_final) {
+            break exit;
+        }
+        sleep(args.interval, stop);
+        if stop.load(Ordering::Relaxed) {
+            break exit;
+        }
+    };
+    monitor.close().map_err(|error| state_failure(dir, &error))?;
+    let found = monitor.standing_findings();
+    output.text(monitor.summary());
+    let verdict = found.verdict().map(exit_of_verdict);
+    let worst = found.severity();
+    let fails = args.fail_on.is_some_and(|level| worst >= Some(level.into()));
+    let fallback = if fails { Exit::Failure } else { Exit::Ok };
+    let exit = verdict.or(exit).unwrap_or(fallback);
+    if output.is_json() {
+        let summary = json!({"exit": exit as u8, "findings": monitor.summary().json()});
+        output.result(String::new, &summary);
+    }
+    Ok(exit)
+}
+
+/// Says how a poll ended, and with which exit code a monitor would end now.
+fn settle<S: Source>(
+    args: &MonitorArgs,
+    monitor: &mut Monitor<'_, S>,
+    polled: Result<Standing, PollError>,
+    last: &mut Option<Standing>,
+    watch: &Watch<'_>,
+    output: &Output,
+) -> Result<Option<Exit>, Failure> {
+    let standing = match polled {
+        Ok(standing) => standing,
+        Err(PollError::State(error)) => return Err(state_failure(&args.state, &error)),
+        Err(PollError::Stopped) => return Ok(None),
+        // It was shown when it was found.
+        Err(PollError::Found(finding)) => {
+            let exit = finding.rule.verdict().map_or(Exit::Unreachable, exit_of_verdict);
+            return Ok(Some(exit));
+        }
+        Err(error @ PollError::Quorum(_)) => {
+            output.failure(&Failure::new(Exit::Quorum, error));
+            return Ok(Some(Exit::Quorum));
+        }
+        Err(error) => {
+            output.failure(&Failure::new(Exit::Unreachable, error));
+            return Ok(Some(Exit::Unreachable));
+        }
+    };
+    if last.is_none_or(|last| last.head != standing.head) {
+        say(&standing, output);
+    }
+    *last = Some(standing);
+    let now = clock::now_ms() / 1_000;
+    let age = standing.vouched.map(|time| now.saturating_sub(time));
+    match (args.max_age, age) {
+        (Some(max), Some(age)) if age > max.as_secs() => {
+            let detail = format!("the head of {} entries", standing.head.size);
+            monitor
+                .note(Finding::of_log(Rule::Stale, detail), watch)
+                .map_err(|error| state_failure(&args.state, &error))?;
+            let message = format!("the newest checkpoint is {age} s old");
+            output.failure(&Failure::new(Exit::Stale, message));
+            Ok(Some(Exit::Stale))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn say(standing: &Standing, output: &Output) {
+    let Standing { head, audited, .. } = standing;
+    output.result(
+        || match head.size == *audited {
+            true => format!("audited: {audited} entries, root {}", head.root),
+            false => format!("audited: {audited} of {} entries, then stopped", head.size),
+        },
+        &json!({"audited": audited, "root": head.root, "size": head.size}),
+    );
+}
+
+/// Shows what must be published at once; the rest is counted, and printed whole by `--json`.
+fn show(finding: &Finding, dir: &Path, output: &Output, bar: Option<&ProgressBar>) {
+    let evidence = finding.evidence.as_ref().map(|file| dir.join(file).display().to_string());
+    if output.is_json() {
+        let mut object = finding.json();
+        object["evidence"] = json!(evidence);
+        output.result(String::new, &object);
+        return;
+    }
+    let urgent = finding.rule.verdict().is_some();
+    let of_log = finding.index.is_none();
+    if urgent || of_log {
+        let mut lines = finding.to_string();
+        if let Some(evidence) = evidence {
+            lines = format!("{lines}\nevidence: {evidence}");
+        }
+        match bar {
+            Some(bar) => bar.suspend(|| output.text(&lines)),
+            None => output.text(&lines),
+        }
+    }
+}
+
+/// Whether nothing that comes later can make it good again.
+fn is_final(exit: Exit) -> bool {
+    matches!(exit, Exit::Fork | Exit::RulesBroken)
+}
+
+fn exit_of_verdict(verdict: Verdict) -> Exit {
+    match verdict {
+        Verdict::Fork => Exit::Fork,
+        Verdict::RulesBroken => Exit::RulesBroken,
+        Verdict::LogSignature => Exit::LogSignature,
+    }
+}
+
+fn open_failure(dir: &Path, error: &OpenError) -> Failure {
+    match error {
+        OpenError::Memory(MemoryError::State(error)) => state_failure(dir, error),
+        OpenError::Memory(error) => Failure::config(format!("{}: {error}", dir.display()))
+            .next("give each log a state directory of its own"),
+        error => Failure::config(error),
+    }
+}
+
+/// A state that cannot be read is an alarm: beginning anew would be to trust the log blindly.
+fn state_failure(dir: &Path, error: &StateError) -> Failure {
+    let message = format!("state {}: {error}", dir.display());
+    match error {
+        StateError::Busy => Failure::new(Exit::TryAgain, message),
+        StateError::Io { .. } => Failure::new(Exit::Internal, message),
+        _ => Failure::new(Exit::Internal, message).next(
+            "keep the directory, find out what happened to it, and follow the log from a new one",
+        ),
+    }
+}
+
+/// A flag that SIGINT and SIGTERM set.
+fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    let failure = |error| Failure::new(Exit::Internal, format!("signals: {error}"));
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failure)?;
+    let (mut interrupt, mut terminate) = {
+        let _guard = runtime.enter();
+        let pair = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+        (pair.0.map_err(failure)?, pair.1.map_err(failure)?)
+    };
+    // Ends with the process.
+    thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        });
+        flag.store(true, Ordering::Relaxed);
+    });
+    Ok(stop)
+}
+
+fn sleep(time: Duration, stop: &AtomicBool) {
+    let until = Instant::now() + time;
+    while !stop.load(Ordering::Relaxed) {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        thread::sleep(left.min(NAP));
+    }
+}
+
+/// Reads `500ms`, `10s`, `5m` or `1h`.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number = &text[..text.len() - unit.len()];
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("expected a number with ms, s, m or h, such as 10s".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "expected a number before the unit".to_owned())?;
+    let time = number.checked_mul(milliseconds).ok_or("too long")?;
+    Ok(Duration::from_millis(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_a_unit() {
+        assert_eq!(parse_time("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_time("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_time("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_time("1h"), Ok(Duration::from_secs(3_600)));
+        for bad in ["", "10", "s", "-1s", "+1s", "1.5s", "10 s", "99999999999999999999s", "1d"] {
+            assert!(parse_time(bad).is_err(), "{bad}");
+        }
+    }
+}

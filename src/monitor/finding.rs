@@ -1,0 +1,270 @@
+//! What a monitor notices, and how much each of it matters.
+
+use std::fmt;
+
+use jejak_proofs::{
+    merkle::Hash,
+    tally::{FormRule, Severity},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// A rule that was broken, or something that needs to be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Rule {
+    /// L1: the log showed two histories, and signed both.
+    Fork,
+    /// L1: the log showed an older head than before.
+    Rollback,
+    /// L1: entry 0 is not the one that the policy pins.
+    Genesis,
+    /// L1: a checkpoint without a valid signature of the log.
+    Signature,
+    /// L3: no new checkpoint for longer than promised.
+    Stale,
+    /// L4: the signed root does not follow from the entries that the log serves.
+    Root,
+    /// L5: the log does not serve what its signed head covers.
+    Withheld,
+    /// S1: an entry that the rules should have refused.
+    Refused,
+    /// S2: a broken chain.
+    Chain,
+    /// S4: the manifest changed.
+    Manifest,
+    /// P1: something that looks like personal data.
+    Personal,
+    /// T1: a revision.
+    Revision,
+    /// T3: a result was taken back.
+    Withdrawn,
+    /// A1: votes and `valid`.
+    A1,
+    /// A2: `valid`, `invalid` and `total`.
+    A2,
+    /// A3: voters and `total`.
+    A3,
+    /// A4: ballots.
+    A4,
+    /// A5: voters and registered voters.
+    A5,
+    /// A6: more votes than ballots or voters allow.
+    A6,
+    /// A7: an implausible number.
+    A7,
+    /// A11: one digit repairs A1.
+    A11,
+    /// A rule of forms that this program has no name for.
+    OtherForm,
+}
+
+/// What a critical finding convicts the log of, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It showed two histories, or an older one than before.
+    Fork,
+    /// It broke its own rules.
+    RulesBroken,
+    /// What was shown as its checkpoint is not signed by it.
+    LogSignature,
+}
+
+impl Rule {
+    /// The id that people and scripts see.
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Fork | Self::Rollback | Self::Genesis | Self::Signature => "L1",
+            Self::Stale => "L3",
+            Self::Root => "L4",
+            Self::Withheld => "L5",
+            Self::Refused => "S1",
+            Self::Chain => "S2",
+            Self::Manifest => "S4",
+            Self::Personal => "P1",
+            Self::Revision => "T1",
+            Self::Withdrawn => "T3",
+            Self::A1 => "A1",
+            Self::A2 => "A2",
+            Self::A3 => "A3",
+            Self::A4 => "A4",
+            Self::A5 => "A5",
+            Self::A6 => "A6",
+            Self::A7 => "A7",
+            Self::A11 => "A11",
+            Self::OtherForm => "A",
+        }
+    }
+
+    /// How much it matters.
+    pub const fn severity(self) -> Severity {
+        match self {
+            Self::Fork | Self::Rollback | Self::Genesis | Self::Signature => Severity::Critical,
+            Self::Root | Self::Refused | Self::Chain | Self::Personal => Severity::Critical,
+            Self::Stale | Self::Withheld | Self::Manifest => Severity::High,
+            Self::Revision | Self::Withdrawn => Severity::High,
+            Self::A1 => FormRule::A1.severity(),
+            Self::A2 => FormRule::A2.severity(),
+            Self::A3 => FormRule::A3.severity(),
+            Self::A4 => FormRule::A4.severity(),
+            Self::A5 => FormRule::A5.severity(),
+            Self::A6 => FormRule::A6.severity(),
+            Self::A7 => FormRule::A7.severity(),
+            Self::A11 => FormRule::A11.severity(),
+            Self::OtherForm => Severity::Medium,
+        }
+    }
+
+    /// One sentence for all findings of this rule.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::Fork => "the log signed two histories",
+            Self::Rollback => "the log showed an older head than before",
+            Self::Genesis => "entry 0 is not the one that the policy pins",
+            Self::Signature => "a checkpoint is not signed by the log",
+            Self::Stale => "no new checkpoint for longer than allowed",
+            Self::Root => "the signed root does not follow from the entries",
+            Self::Withheld => "the log does not serve what its signed head covers",
+            Self::Refused => "an entry that the rules should have refused",
+            Self::Chain => "an entry that breaks its chain",
+            Self::Manifest => "the manifest changed",
+            Self::Personal => "something that looks like personal data",
+            Self::Revision => "a revision",
+            Self::Withdrawn => "a result was taken back",
+            Self::A1 => "the votes do not add up to `valid`",
+            Self::A2 => "`valid` and `invalid` do not add up to `total`",
+            Self::A3 => "the voters who came are not as many as `total`",
+            Self::A4 => "the ballots do not balance",
+            Self::A5 => "more registered voters came than are registered",
+            Self::A6 => "more votes than ballots or registered voters allow",
+            Self::A7 => "an implausibly large number",
+            Self::A11 => "one digit would repair the sum of the votes",
+            Self::OtherForm => "the form breaks a rule",
+        }
+    }
+
+    /// What it convicts the log of, if it is critical.
+    pub const fn verdict(self) -> Option<Verdict> {
+        match self {
+            Self::Fork | Self::Rollback | Self::Genesis => Some(Verdict::Fork),
+            Self::Root | Self::Refused | Self::Chain | Self::Personal => Some(Verdict::RulesBroken),
+            Self::Signature => Some(Verdict::LogSignature),
+            _ => None,
+        }
+    }
+
+    /// Whether the finding stays true whatever the log shows later: it is about an entry under a
+    /// signed root, or comes with evidence. The others are about what was served at the time, by
+    /// the log or by something in between, and count in the run that saw them.
+    pub const fn lasts(self) -> bool {
+        !matches!(
+            self,
+            Self::Rollback
+                | Self::Genesis
+                | Self::Signature
+                | Self::Stale
+                | Self::Root
+                | Self::Withheld
+        )
+    }
+}
+
+impl From<FormRule> for Rule {
+    fn from(rule: FormRule) -> Self {
+        match rule {
+            FormRule::A1 => Self::A1,
+            FormRule::A2 => Self::A2,
+            FormRule::A3 => Self::A3,
+            FormRule::A4 => Self::A4,
+            FormRule::A5 => Self::A5,
+            FormRule::A6 => Self::A6,
+            FormRule::A7 => Self::A7,
+            FormRule::A11 => Self::A11,
+            _ => Self::OtherForm,
+        }
+    }
+}
+
+/// The word for a severity, as findings print it.
+pub const fn severity_word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info => "info",
+        Severity::Medium => "medium",
+        Severity::High => "high",
+        Severity::Critical => "critical",
+        _ => "unknown",
+    }
+}
+
+/// Something that a monitor noticed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The rule that was broken.
+    pub rule: Rule,
+    /// Index of the entry, if it is about one.
+    pub index: Option<u64>,
+    /// Leaf hash of the entry.
+    pub leaf: Option<Hash>,
+    /// The contest of the tally.
+    pub contest: Option<String>,
+    /// The unit of the tally.
+    pub unit: Option<String>,
+    /// What exactly: numbers, codes and hashes, never text out of an entry that is not a code.
+    pub detail: String,
+    /// The evidence file, relative to the state directory.
+    pub evidence: Option<String>,
+}
+
+impl Finding {
+    /// A finding about the log as a whole.
+    pub fn of_log(rule: Rule, detail: impl fmt::Display) -> Self {
+        Self {
+            rule,
+            index: None,
+            leaf: None,
+            contest: None,
+            unit: None,
+            detail: detail.to_string(),
+            evidence: None,
+        }
+    }
+
+    /// A finding about the entry at `index`.
+    pub fn of_entry(rule: Rule, index: u64, leaf: Hash, detail: impl fmt::Display) -> Self {
+        Self { index: Some(index), leaf: Some(leaf), ..Self::of_log(rule, detail) }
+    }
+
+    /// The finding as `--json` prints it.
+    pub fn json(&self) -> Value {
+        json!({
+            "contest": self.contest,
+            "detail": self.detail,
+            "evidence": self.evidence,
+            "id": self.rule.id(),
+            "index": self.index,
+            "leaf": self.leaf,
+            "rule": self.rule.sentence(),
+            "severity": severity_word(self.rule.severity()),
+            "unit": self.unit,
+        })
+    }
+}
+
+impl fmt::Display for Finding {
+    /// One line for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = severity_word(self.rule.severity());
+        write!(f, "{} {severity}: {}", self.rule.id(), self.rule.sentence())?;
+        if let Some(index) = self.index {
+            write!(f, "; entry {index}")?;
+        }
+        if let (Some(contest), Some(unit)) = (&self.contest, &self.unit) {
+            write!(f, ", {contest} of unit {unit}")?;
+        }
+        if !self.detail.is_empty() {
+            write!(f, ": {}", self.detail)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,287 @@
+//! Following a head: from the newest one known to the one that the log shows now.
+//!
+//! Every error says whom it accuses. Two signed heads that cannot both be true are evidence. A
+//! tile, a bundle or an old head may come from something between us and the log: it is a report.
+
+use jejak_proofs::{
+    merkle::{BundleId, Frontier, Hash, Plan, TILE_WIDTH, TileId, leaf_hash, parse_bundle},
+    note::{Checkpoint, CheckpointFault, Evidence, NOTE_LEN_MAX, UnverifiedCheckpoint},
+};
+
+use super::{
+    Monitor, PollError, Source, SourceError, Watch,
+    finding::{Finding, Rule},
+    source::{self, ServeError},
+};
+use crate::state::StateError;
+
+/// Tiles of leaf hashes fetched at once: half a MiB.
+const TILES_AT_ONCE: usize = 64;
+
+/// Bundles fetched at once, for their leaf hashes or to be audited: at the utmost 268 MB, 3 MB of
+/// entries as they come.
+pub(super) const BUNDLES_AT_ONCE: usize = 16;
+
+/// Why leaf hashes could not be read.
+enum ReadError {
+    Serve(ServeError),
+    State(StateError),
+    Stopped,
+}
+
+impl From<StateError> for ReadError {
+    fn from(error: StateError) -> Self {
+        Self::State(error)
+    }
+}
+
+impl<S: Source> Monitor<'_, S> {
+    /// Follows the log to the checkpoint that it shows now, and returns the time that a quorum
+    /// vouches for.
+    pub(super) fn follow(&mut self, watch: &Watch<'_>) -> Result<Option<u64>, PollError> {
+        let (head, vouched) = self.checkpoint(watch)?;
+        let known = self.memory.followed().cloned();
+        let size = self.memory.frontier().size();
+        if let Some(known) = &known {
+            if head.head().size < size {
+                return Err(self.rolled_back(known, &head, watch)?);
+            }
+            if head.head().size == size {
+                return match head.head() == known.head() {
+                    true => Ok(vouched),
+                    false => {
+                        let evidence = Evidence::two_roots(known, &head);
+                        Err(self.convict(&evidence, &format!("two-roots-{size}"), watch)?)
+                    }
+                };
+            }
+        }
+        self.extend(known.as_ref(), &head, watch)?;
+        Ok(vouched)
+    }
+
+    /// The checkpoint that the log shows, signed by the log and by a quorum.
+    fn checkpoint(&mut self, watch: &Watch<'_>) -> Result<(Checkpoint, Option<u64>), PollError> {
+        let bytes = match self.source.get("checkpoint", NOTE_LEN_MAX as u64) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) | Err(SourceError::TooLong { .. }) => return Err(PollError::NotALog(None)),
+            Err(error) => return Err(PollError::Unreachable(error)),
+        };
+        let head =
+            UnverifiedCheckpoint::parse(&bytes).map_err(|error| PollError::NotALog(Some(error)))?;
+        let verified = self.policy.verify_log(head).and_then(|head| {
+            let vouched = self.policy.vouched_time(&head)?;
+            Ok((head, vouched))
+        });
+        verified.map_err(|error| match error.fault() {
+            CheckpointFault::Quorum => PollError::Quorum(error),
+            _ => self.end(Finding::of_log(Rule::Signature, error), watch),
+        })
+    }
+
+    /// A head smaller than one we have: if it is of another history our own leaf hashes prove it;
+    /// if not it is only old, which nobody else can check.
+    fn rolled_back(
+        &mut self,
+        known: &Checkpoint,
+        head: &Checkpoint,
+        watch: &Watch<'_>,
+    ) -> Result<PollError, PollError> {
+        let (old, new) = (head.head(), known.head());
+        if old.size > 0 && self.memory.head_at(old.size)? != old {
+            let plan = Plan::prefix(old.size, new.size).expect("0 < old < new");
+            let nodes = plan.nodes().iter().map(|node| self.memory.node(*node));
+            let hashes = plan.combine(&nodes.collect::<Result<Vec<_>, _>>()?);
+            let hashes = hashes.expect("one hash for each node");
+            let evidence = Evidence::inconsistent(head, known, hashes);
+            let name = format!("inconsistent-{}-{}", old.size, new.size);
+            return self.convict(&evidence, &name, watch);
+        }
+        let name = format!("reports/rollback-{}-{}.checkpoint", new.size, old.size);
+        let shown = self.memory.publish(name, head.note())?;
+        let detail = format!(
+            "{} entries were signed before, {} are shown now; kept as {shown}",
+            new.size, old.size
+        );
+        Ok(self.end(Finding::of_log(Rule::Rollback, detail), watch))
+    }
+
+    /// Writes evidence, after checking it as others will.
+    fn convict(
+        &mut self,
+        evidence: &Evidence,
+        name: &str,
+        watch: &Watch<'_>,
+    ) -> Result<PollError, PollError> {
+        let verdict = evidence.verify(&self.policy.log_keys(self.origin));
+        // Two verified heads that differ, and hashes that led to the newer: only leaf hashes that
+        // changed on our disk since they were checked can be in the way.
+        let conviction = verdict.map_err(|_| StateError::damaged("leaves"))?;
+        let file = format!("evidence/{name}.evidence");
+        let file = self.memory.publish(file, &evidence.to_string())?;
+        let finding = Finding::of_log(Rule::Fork, conviction);
+        Ok(self.end(Finding { evidence: Some(file), ..finding }, watch))
+    }
+
+    /// From the known head to a larger one: the known leaf hashes and the new ones must lead to
+    /// the new root. If they do not, finds out who is to blame.
+    fn extend(
+        &mut self,
+        known: Option<&Checkpoint>,
+        head: &Checkpoint,
+        watch: &Watch<'_>,
+    ) -> Result<(), PollError> {
+        let want = head.head();
+        let from_tiles = self.read_leaves(want.size, watch, Self::leaves_of_tiles);
+        let tiles_fault = match self.reached(from_tiles, head, watch)? {
+            None => return Ok(()),
+            Some(fault) => fault,
+        };
+        if let Some(known) = known.filter(|known| known.head().size > 0)
+            && let Some(evidence) = self.contradiction(known, head)?
+        {
+            let name = format!("inconsistent-{}-{}", known.head().size, want.size);
+            return Err(self.convict(&evidence, &name, watch)?);
+        }
+        let from_bundles = self.read_leaves(want.size, watch, Self::leaves_of_bundles);
+        match self.reached(from_bundles, head, watch)? {
+            None => {
+                // The entries are all there: it is the tiles that are wrong.
+                let detail = format!("the tiles under {} entries: {tiles_fault}", want.size);
+                self.note(Finding::of_log(Rule::Withheld, detail), watch)?;
+                Ok(())
+            }
+            Some(fault) => {
+                self.memory.discard()?;
+                let rule = if fault.is_mismatch { Rule::Root } else { Rule::Withheld };
+                Err(self.end(Finding::of_log(rule, fault), watch))
+            }
+        }
+    }
+
+    /// Makes `head` the followed one if the leaf hashes read lead to it; else says what is wrong.
+    fn reached(
+        &mut self,
+        read: Result<Frontier, ReadError>,
+        head: &Checkpoint,
+        watch: &Watch<'_>,
+    ) -> Result<Option<Fault>, PollError> {
+        let size = head.head().size;
+        match read {
+            Ok(frontier) if frontier.head() == head.head() => {
+                let first = self.memory.leaves(0, 1)?;
+                if first.first().is_some_and(|leaf| *leaf != self.genesis) {
+                    self.memory.discard()?;
+                    let detail = format!("the leaf hash of entry 0 is {}", first[0]);
+                    return Err(self.end(Finding::of_log(Rule::Genesis, detail), watch));
+                }
+                self.memory.follow(head.clone(), frontier)?;
+                Ok(None)
+            }
+            Ok(frontier) => {
+                let got = frontier.head().root;
+                let detail = format!("{size} entries lead to the root {got}");
+                Ok(Some(Fault { is_mismatch: true, detail }))
+            }
+            Err(ReadError::Serve(ServeError::Unreachable(error))) => {
+                self.memory.discard()?;
+                Err(PollError::Unreachable(error))
+            }
+            Err(ReadError::Serve(error)) => {
+                Ok(Some(Fault { is_mismatch: false, detail: error.to_string() }))
+            }
+            Err(ReadError::State(error)) => Err(error.into()),
+            Err(ReadError::Stopped) => {
+                self.memory.discard()?;
+                Err(PollError::Stopped)
+            }
+        }
+    }
+
+    /// Appends the leaf hashes from the known head to `size`, and returns the tree over all.
+    fn read_leaves(
+        &mut self,
+        size: u64,
+        watch: &Watch<'_>,
+        leaves_of: impl Fn(&S, &[BundleId]) -> Result<Vec<Vec<Hash>>, ServeError>,
+    ) -> Result<Frontier, ReadError> {
+        self.memory.discard()?;
+        let mut frontier = self.memory.frontier().clone();
+        // A tile of leaf hashes has the index and the width of the bundle of their entries.
+        let mut places = BundleId::of_tree(frontier.size(), size).peekable();
+        while places.peek().is_some() {
+            if watch.stopped() {
+                return Err(ReadError::Stopped);
+            }
+            let group: Vec<BundleId> = places.by_ref().take(TILES_AT_ONCE).collect();
+            let read = leaves_of(self.source, &group).map_err(ReadError::Serve)?;
+            for (place, leaves) in group.iter().zip(read) {
+                // The first may begin with leaves that we have.
+                let start = place.index * u64::from(TILE_WIDTH);
+                let known = usize::try_from(frontier.size() - start).unwrap_or(usize::MAX);
+                let new = leaves.get(known..).unwrap_or_default();
+                new.iter().for_each(|leaf| frontier.push(*leaf));
+                self.memory.append(new)?;
+            }
+        }
+        Ok(frontier)
+    }
+
+    fn leaves_of_tiles(source: &S, group: &[BundleId]) -> Result<Vec<Vec<Hash>>, ServeError> {
+        source::get_all(group, |place| {
+            let id = TileId { level: 0, index: place.index, width: place.width };
+            Ok(source::tile(source, id)?.hashes().to_vec())
+        })
+    }
+
+    fn leaves_of_bundles(source: &S, group: &[BundleId]) -> Result<Vec<Vec<Hash>>, ServeError> {
+        let mut all = Vec::with_capacity(group.len());
+        for group in group.chunks(BUNDLES_AT_ONCE) {
+            all.extend(source::get_all(group, |id| {
+                let bytes = source::bundle(source, id)?;
+                let entries = parse_bundle(id, &bytes);
+                let path = id.path();
+                let entries = entries.map_err(|_| ServeError::Malformed { path })?;
+                Ok(entries.into_iter().map(leaf_hash).collect())
+            })?);
+        }
+        Ok(all)
+    }
+
+    /// Evidence out of the log's own tiles, if they lead to the new root and show that the old
+    /// tree in it had another root than the one that the log signed before.
+    fn contradiction(
+        &self,
+        known: &Checkpoint,
+        head: &Checkpoint,
+    ) -> Result<Option<Evidence>, PollError> {
+        let (old, new) = (known.head(), head.head());
+        let plan = Plan::prefix(old.size, new.size).expect("0 < old < new");
+        let hashes = source::get_all(plan.nodes(), |node| {
+            let id = TileId::of_node(node, new.size).expect("nodes of a plan are complete");
+            let missing = || ServeError::Malformed { path: id.path() };
+            source::tile(self.source, id)?.node(node).ok_or_else(missing)
+        });
+        let hashes = match hashes {
+            Ok(hashes) => plan.combine(&hashes).expect("one hash for each node"),
+            Err(ServeError::Unreachable(error)) => return Err(PollError::Unreachable(error)),
+            Err(_) => return Ok(None),
+        };
+        let evidence = Evidence::inconsistent(known, head, hashes);
+        let convicts = evidence.verify(&self.policy.log_keys(self.origin)).is_ok();
+        Ok(convicts.then_some(evidence))
+    }
+}
+
+/// Why leaf hashes did not lead to a head.
+struct Fault {
+    /// They were all there, and lead to another root.
+    is_mismatch: bool,
+    detail: String,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.detail)
+    }
+}

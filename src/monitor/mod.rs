@@ -1,0 +1,191 @@
+//! The monitor: follows one log, verifies everything, and keeps what convicts.
+//!
+//! It trusts a policy and nothing else. A *head* is followed when the log and a quorum signed it and
+//! it extends the one before, leaf hash by leaf hash; an *entry* is audited when its bytes hash to
+//! its leaf and the ledger, the same machine that the log admits with, has judged it. What is found is stored with the progress, so nothing is forgotten and
+//! nothing is said twice.
+//!
+//! The monitor takes and gives bytes: a [`Source`] is read, a [`State`] remembers.
+
+mod audit;
+mod finding;
+mod follow;
+mod memory;
+mod personal;
+mod report;
+mod revision;
+mod source;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use jejak_proofs::{
+    merkle::{Hash, TreeHead},
+    note::{CheckpointError, Policy, PolicyError},
+};
+
+use self::{audit::Auditor, memory::Memory};
+use crate::state::{State, StateError};
+
+pub use self::{
+    finding::{Finding, Rule, Verdict, severity_word},
+    memory::MemoryError,
+    report::Summary,
+    source::{Source, SourceError},
+};
+
+/// Why a monitor cannot begin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The policy does not pin one log and its genesis.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// What it remembers cannot be used.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+}
+
+/// Why a poll did not reach an audited head.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PollError {
+    /// The log cannot be reached: try again, accuse no one.
+    #[error("the log cannot be reached: {0}")]
+    Unreachable(SourceError),
+    /// What answers has no checkpoint, or something else in its place.
+    #[error("what answers is not a log: {0:?}")]
+    NotALog(Option<CheckpointError>),
+    /// The checkpoint is the log's, but the witnesses that the policy demands did not cosign it.
+    #[error("{0}")]
+    Quorum(CheckpointError),
+    /// A finding, which is stored, after which nothing further can be judged.
+    #[error("{0}")]
+    Found(Box<Finding>),
+    /// Stopped before the newest head was followed; the state is that of before.
+    #[error("stopped")]
+    Stopped,
+    /// The state could not be written or read; end the process.
+    #[error("state: {0}")]
+    State(#[from] StateError),
+}
+
+/// Where a poll ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The newest head that was followed.
+    pub head: TreeHead,
+    /// Entries audited; less than the head's size only if the poll was stopped.
+    pub audited: u64,
+    /// The newest time, in POSIX seconds, that a quorum of witnesses vouches for.
+    pub vouched: Option<u64>,
+}
+
+/// How a poll is watched and stopped.
+#[derive(Clone, Copy)]
+pub struct Watch<'a> {
+    /// Once true, the poll ends after what it is doing now, with its state saved.
+    pub stop: &'a AtomicBool,
+    /// Called with the number of entries audited, and of all.
+    pub progress: &'a dyn Fn(u64, u64),
+    /// Called with each new finding, after it is stored.
+    pub found: &'a dyn Fn(&Finding),
+}
+
+impl Watch<'_> {
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// A follower of one log.
+pub struct Monitor<'a, S> {
+    source: &'a S,
+    policy: &'a Policy,
+    origin: &'a str,
+    genesis: Hash,
+    memory: Memory,
+    auditor: Option<Auditor>,
+    /// Findings of this run, also those that were stored before.
+    run: Summary,
+    /// The last finding about what was served, so that polling does not repeat it.
+    last: Option<Finding>,
+}
+
+impl<'a, S: Source> Monitor<'a, S> {
+    /// A monitor of the one log of `policy`, which goes on where `state` left off.
+    ///
+    /// # Errors
+    /// Fails if the policy does not pin one log and its genesis, or if the state is damaged or of
+    /// another log: then somebody must look, for a monitor that forgets can be lied to.
+    pub fn open(source: &'a S, policy: &'a Policy, state: State) -> Result<Self, OpenError> {
+        let origin = policy.single_origin()?;
+        let genesis = policy.require_genesis(origin)?;
+        let memory = Memory::open(state, policy, origin, genesis)?;
+        let (run, last) = (Summary::default(), None);
+        Ok(Self { source, policy, origin, genesis, memory, auditor: None, run, last })
+    }
+
+    /// Fetches the newest checkpoint, follows it, and audits every entry that is new.
+    ///
+    /// # Errors
+    /// As [`PollError`] says. After [`PollError::State`] the monitor must not be used again.
+    pub fn poll(&mut self, watch: &Watch<'_>) -> Result<Standing, PollError> {
+        let vouched = self.follow(watch)?;
+        self.audit(watch)?;
+        let head = self.memory.frontier().head();
+        Ok(Standing { head, audited: self.memory.audited(), vouched })
+    }
+
+    /// Saves what would otherwise have to be replayed.
+    ///
+    /// # Errors
+    /// As the state says.
+    pub fn close(&mut self) -> Result<(), StateError> {
+        match &mut self.auditor {
+            Some(auditor) => auditor.save(&self.memory),
+            None => Ok(()),
+        }
+    }
+
+    /// Stores a finding that the caller made, such as one about age, and tells the watch.
+    ///
+    /// # Errors
+    /// As the state says.
+    pub fn note(&mut self, finding: Finding, watch: &Watch<'_>) -> Result<(), StateError> {
+        let repeated = self.last.as_ref() == Some(&finding);
+        if repeated {
+            return Ok(());
+        }
+        self.memory.progress(self.memory.audited(), std::slice::from_ref(&finding))?;
+        self.run.add(finding.rule);
+        (watch.found)(&finding);
+        self.last = Some(finding);
+        Ok(())
+    }
+
+    /// Counts of every finding ever stored.
+    pub fn summary(&self) -> &Summary {
+        self.memory.summary()
+    }
+
+    /// Every finding ever stored, in the order in which they were made.
+    pub fn findings(&self) -> impl Iterator<Item = Result<Finding, StateError>> {
+        self.memory.findings()
+    }
+
+    /// Counts of what holds against the log now: what was found in this run, and what was found
+    /// before and stays true whatever the log shows.
+    pub fn standing_findings(&self) -> Summary {
+        let mut summary = self.memory.summary().lasting();
+        summary.merge(&self.run);
+        summary
+    }
+
+    /// Stores a finding after which the poll cannot go on.
+    fn end(&mut self, finding: Finding, watch: &Watch<'_>) -> PollError {
+        match self.note(finding.clone(), watch) {
+            Ok(()) => PollError::Found(Box::new(finding)),
+            Err(error) => PollError::State(error),
+        }
+    }
+}

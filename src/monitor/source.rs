@@ -1,0 +1,165 @@
+//! Where a log is read from: bytes by path, nothing of which is believed.
+
+use std::{
+    error::Error,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use jejak_proofs::merkle::{
+    BundleId, ENTRY_LEN_MAX, HASH_LEN, TILE_WIDTH, Tile, TileId, parse_bundle, prefix_len,
+};
+
+use crate::client::{Fetch, FetchError};
+
+/// Requests under way at once.
+const FETCHES_MAX: usize = 4;
+
+/// How long a server that asks for time is given it, for one request.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A log, a mirror or a directory that answers to the paths of C2SP tlog-tiles.
+pub trait Source: Sync {
+    /// The bytes at `path`, at most `len_max`; `None` if there is no such thing.
+    ///
+    /// # Errors
+    /// As [`SourceError`] says; none of them accuses the log.
+    fn get(&self, path: &str, len_max: u64) -> Result<Option<Vec<u8>>, SourceError>;
+}
+
+/// Why a source gave no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// It cannot be reached, or asks for time: try again.
+    #[error("{0}")]
+    Unreachable(Box<dyn Error + Send + Sync>),
+    /// It answered with more than there can be.
+    #[error("an answer of over {len_max} bytes")]
+    TooLong {
+        /// The bound.
+        len_max: u64,
+    },
+}
+
+impl Source for Fetch {
+    fn get(&self, path: &str, len_max: u64) -> Result<Option<Vec<u8>>, SourceError> {
+        match self.get_patiently(path, len_max, PATIENCE) {
+            Ok(answer) => Ok(Some(answer.body)),
+            Err(FetchError::Refused(refusal)) if matches!(refusal.status, 404 | 410) => Ok(None),
+            Err(FetchError::TooLong { len_max }) => Err(SourceError::TooLong { len_max }),
+            Err(error) => Err(SourceError::Unreachable(Box::new(error))),
+        }
+    }
+}
+
+/// Why a file of the log cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(super) enum ServeError {
+    /// No answer.
+    #[error(transparent)]
+    Unreachable(SourceError),
+    /// The log says that there is no such file.
+    #[error("{path} is missing")]
+    Missing {
+        /// Its path.
+        path: String,
+    },
+    /// It is not what its path names.
+    #[error("{path} is not what its path names")]
+    Malformed {
+        /// Its path.
+        path: String,
+    },
+}
+
+/// Gets the first of two paths, the partial and the full one, at which there is what `cut` takes.
+fn get_cut<T>(
+    source: &impl Source,
+    paths: &[String],
+    len_max: u64,
+    cut: impl Fn(Vec<u8>) -> Option<T>,
+) -> Result<T, ServeError> {
+    let path = paths[0].clone();
+    let mut failure = ServeError::Missing { path: path.clone() };
+    for candidate in paths {
+        match source.get(candidate, len_max) {
+            Ok(Some(bytes)) => match cut(bytes) {
+                Some(done) => return Ok(done),
+                None => failure = ServeError::Malformed { path: path.clone() },
+            },
+            Ok(None) => {}
+            Err(SourceError::TooLong { .. }) => {
+                failure = ServeError::Malformed { path: path.clone() };
+            }
+            Err(error) => return Err(ServeError::Unreachable(error)),
+        }
+    }
+    Err(failure)
+}
+
+/// Gets a whole file.
+pub(super) fn file(
+    source: &impl Source,
+    path: String,
+    len_max: u64,
+) -> Result<Vec<u8>, ServeError> {
+    get_cut(source, &[path], len_max, Some)
+}
+
+/// Gets a tile; a partial one may have grown into the full one.
+pub(super) fn tile(source: &impl Source, id: TileId) -> Result<Tile, ServeError> {
+    let full = TileId { width: TILE_WIDTH, ..id };
+    let paths = if id == full { vec![id.path()] } else { vec![id.path(), full.path()] };
+    let len = usize::from(id.width) * HASH_LEN;
+    get_cut(source, &paths, u64::from(TILE_WIDTH) * HASH_LEN as u64, |bytes| {
+        let whole = bytes.len() == len || bytes.len() == usize::from(TILE_WIDTH) * HASH_LEN;
+        Tile::parse(id, bytes.get(..len).filter(|_| whole)?).ok()
+    })
+}
+
+/// Gets a bundle of exactly its width; a partial one may have grown into the full one.
+pub(super) fn bundle(source: &impl Source, id: BundleId) -> Result<Vec<u8>, ServeError> {
+    let full = BundleId { width: TILE_WIDTH, ..id };
+    let paths = if id == full { vec![id.path()] } else { vec![id.path(), full.path()] };
+    let len_max = u64::from(TILE_WIDTH) * (2 + ENTRY_LEN_MAX as u64);
+    get_cut(source, &paths, len_max, |mut bytes| {
+        let whole = [id, full].iter().any(|id| parse_bundle(*id, &bytes).is_ok());
+        bytes.truncate(prefix_len(&bytes, id.width).ok().filter(|_| whole)?);
+        Some(bytes)
+    })
+}
+
+/// Gets many files at once, in order; the first error ends it.
+pub(super) fn get_all<I: Copy + Sync, T: Send>(
+    ids: &[I],
+    get: impl Fn(I) -> Result<T, ServeError> + Sync,
+) -> Result<Vec<T>, ServeError> {
+    let next = AtomicUsize::new(0);
+    let slots: Vec<Mutex<Option<Result<T, ServeError>>>> =
+        ids.iter().map(|_| Mutex::new(None)).collect();
+    let work = || {
+        while let Some(at) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|at| *at < ids.len())
+        {
+            let got = get(ids[at]);
+            if got.is_err() {
+                next.store(ids.len(), Ordering::Relaxed);
+            }
+            *slots[at].lock().expect("no panic while a slot is held") = Some(got);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..FETCHES_MAX.min(ids.len()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    // Slots are taken in order, so an error stands before every slot that was not reached.
+    let filled = slots.into_iter().map_while(|slot| slot.into_inner().ok().flatten());
+    filled.collect()
+}

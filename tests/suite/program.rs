@@ -1,0 +1,121 @@
+//! The program as people run it: its binary, its exit codes, its files.
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::Value;
+
+/// What a command left behind.
+pub struct Ended {
+    pub status: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    /// Demands an exit code, and shows everything if it was another.
+    #[track_caller]
+    pub fn exit(self, want: i32) -> Self {
+        let Self { status, stdout, stderr } = &self;
+        assert_eq!(*status, want, "\nstdout:\n{stdout}\nstderr:\n{stderr}");
+        self
+    }
+
+    /// The last line of `--json` output.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        let line = self.stdout.lines().last().expect("a line of output");
+        serde_json::from_str(line).expect("a JSON object a line")
+    }
+}
+
+/// Runs `jejak` in `dir`.
+pub fn jejak(dir: &Path, arguments: &[&str]) -> Ended {
+    let ended = Command::new(env!("CARGO_BIN_EXE_jejak"))
+        .args(arguments)
+        .current_dir(dir)
+        .env_remove("JEJAK_POLICY")
+        .output()
+        .expect("the program runs");
+    Ended {
+        status: ended.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&ended.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&ended.stderr).into_owned(),
+    }
+}
+
+/// A `jejak serve` that is killed when it is dropped.
+pub struct Serving {
+    child: Child,
+    pub url: String,
+}
+
+impl Serving {
+    /// Serves the log in `dir/log` on a free port.
+    pub fn start(dir: &Path, log: &str) -> Self {
+        Self::with(dir, &["serve", log, "--listen", "127.0.0.1:0"])
+    }
+
+    pub fn with(dir: &Path, arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_jejak"))
+            .arg("--json")
+            .args(arguments)
+            .current_dir(dir)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program runs");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("stdout is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("the server speaks");
+        let line: Value = serde_json::from_str(&line).expect("one JSON object a log");
+        Self { child, url: line["url"].as_str().expect("a URL").to_owned() }
+    }
+
+    /// Kills it as a power switch would kill the process.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The root of the project.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Real results, where they are; `None` is said aloud.
+pub fn real_data() -> Option<PathBuf> {
+    let default = || root().join("../shared/data/pilpres2019");
+    let dir = env::var_os("JEJAK_DATA").map_or_else(default, PathBuf::from);
+    if dir.join("official.csv.gz").exists() {
+        return Some(dir);
+    }
+    println!("SKIPPED: no real election in {} (JEJAK_DATA)", dir.display());
+    None
+}
+
+/// Makes a log of the example election in `dir/log`, serves it, and mandates `officer.key`.
+pub fn example_log(dir: &Path) -> Serving {
+    for file in ["units.csv", "form.json"] {
+        fs::copy(root().join("examples").join(file), dir.join(file)).expect("examples are there");
+    }
+    let init = ["init", "log", "--origin", "log.example/2024", "--units", "units.csv"];
+    jejak(dir, &[&init[..], &["--contest", "ppwp=01,02"]].concat()).exit(0);
+    let serving = Serving::start(dir, "log");
+    let by = ["--by", "log/keys/root", "--role", "official", "--units", "ID"];
+    let url = ["--url", &serving.url, "-p", "log/policy", "--new", "officer.key"];
+    jejak(dir, &[&["mandate"][..], &by, &url].concat()).exit(0);
+    serving
+}
