@@ -89,7 +89,8 @@ pub fn export(
         // The journal is the right edge, and it is not here.
         return Err(ExportError::Damaged(view.findings));
     }
-    for (hash, len) in extras::registers(&walk.found().manifests) {
+    let named = extras::registers(&walk.found().manifests);
+    for (hash, len) in named {
         extras::register(&walk, &extras::register_path(&hash), &hash, Some(len))?;
     }
     if !walk.found().findings.is_empty() {
@@ -101,10 +102,13 @@ pub fn export(
     copy.tree(&walk.tree, &edge)?;
     copy.registers(source, &walk)?;
     let keys = policy.log_keys(checkpoint.origin()).iter().map(ToString::to_string).collect();
-    if let Some((&index, manifest)) = walk.found().manifests.last_key_value() {
+    let manifest = walk.found().manifests.last_key_value().map(|(i, entry)| (*i, entry.clone()));
+    let description = manifest.and_then(|(index, manifest)| {
         let text = policy_text.to_owned();
-        let description = Description::new(checkpoint.origin(), keys, text, index, manifest);
-        let bytes = description.map(|description| description.to_bytes()).unwrap_or_default();
+        Description::new(checkpoint.origin(), keys, text, index, &manifest)
+    });
+    if let Some(description) = description {
+        let bytes = description.to_bytes();
         copy.put(extras::DESCRIPTION, &bytes, bytes.len() as u64)?;
     }
     // Disk: after this sync everything that the checkpoint covers is there; then the checkpoint.

@@ -178,9 +178,7 @@ impl View {
         let known = paths.as_deref().map_or(0, known_size);
         let root_known = head.is_some();
         let head = head.unwrap_or(TreeHead { size: known, ..TreeHead::EMPTY });
-        // Start-up writes again what the journal still covers.
-        let start = journal.whole().map_or(0, |(start, ..)| start.size);
-        let required = signed.map_or(head.size, |signed| signed.size.max(start));
+        let required = signed.map_or(head.size, |signed| signed.size);
         Ok(Self { paths, checkpoint, journal, head, root_known, required, findings })
     }
 }

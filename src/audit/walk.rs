@@ -219,8 +219,14 @@ impl<'a> Walk<'a> {
 
     /// Whether the file of a full tile, or of a bundle (level 0), must be there.
     fn is_required(&self, level: u8, index: u64) -> bool {
-        let partials = self.tree.source.log().is_none();
-        partials || index < (self.required >> (TILE_HEIGHT * level)) / WIDTH
+        let is_full_at = |size: u64| index < (size >> (TILE_HEIGHT * level)) / WIDTH;
+        if self.tree.source.log().is_none() || is_full_at(self.required) {
+            return true;
+        }
+        // Start-up writes again what became full while the journal was there, and takes the
+        // entries before it from the files of level 0.
+        let start = self.tree.journal.whole().map_or(0, |(start, ..)| start.size);
+        is_full_at(start) || (level == 0 && index * WIDTH < start)
     }
 
     /// Counts a file, and reports what is wrong with it. A file that is not required yet may be
