@@ -8,6 +8,8 @@ mod demo;
 mod directory;
 #[path = "suite/election.rs"]
 mod election;
+#[path = "suite/export.rs"]
+mod export;
 #[path = "suite/fetch.rs"]
 mod fetch;
 #[path = "suite/fixture.rs"]

@@ -43,6 +43,8 @@ pub struct InitArgs {
 /// All that a log begins with.
 struct Beginning {
     log_key: SigningKey,
+    /// Made here only where one pair of hands holds everything.
+    root_key: Option<SigningKey>,
     manifest: String,
     units: String,
     contests: String,
@@ -53,24 +55,21 @@ pub fn run(args: InitArgs, output: &Output) -> Result<Exit, Failure> {
         let message = format!("{} holds a log already", args.dir.display());
         return Err(Failure::config(message).next(format!("jejak serve {}", args.dir.display())));
     }
-    let keys = args.dir.join("keys");
     let beginning = match (&args.manifest, &args.log_key) {
         (Some(manifest), Some(log_key)) => given(&args, manifest, log_key)?,
-        _ => fresh(&args, &keys)?,
+        _ => fresh(&args)?,
     };
-    let Beginning { log_key, manifest, units, contests } = beginning;
-    let made = log::create(
-        &args.dir,
-        &log_key,
-        manifest.as_bytes(),
-        units.as_bytes(),
-        contests.as_bytes(),
-    );
-    let genesis = made.map_err(|error| {
-        let exit =
-            if matches!(error, CreateError::Store(_)) { Exit::Failure } else { Exit::Config };
-        Failure::new(exit, error)
-    })?;
+    let Beginning { log_key, root_key, manifest, units, contests } = beginning;
+    let files = (manifest.as_bytes(), units.as_bytes(), contests.as_bytes());
+    log::judge_genesis(&log_key, files.0, files.1, files.2).map_err(cannot_create)?;
+    // Nothing was written so far; from here on only the disk can fail. Keys come before the log
+    // that nobody could sign for without them.
+    if let Some(key_file) = &args.log_key {
+        bind(key_file, &log_key)?;
+    }
+    write_keys(&args.dir.join("keys"), &log_key, root_key.as_ref())?;
+    let genesis =
+        log::create(&args.dir, &log_key, files.0, files.1, files.2).map_err(cannot_create)?;
     files::write(&args.dir.join("manifest.note"), manifest.as_bytes())?;
     let name = log_key.name().rsplit('/').next().unwrap_or_default();
     let url = args.url.clone().unwrap_or_else(|| format!("http://{LISTEN_DEFAULT}/{name}"));
@@ -98,6 +97,19 @@ pub fn run(args: InitArgs, output: &Output) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
+fn cannot_create(error: CreateError) -> Failure {
+    let exit = if matches!(error, CreateError::Store(_)) { Exit::Failure } else { Exit::Config };
+    Failure::new(exit, error)
+}
+
+fn write_keys(dir: &Path, log: &SigningKey, root: Option<&SigningKey>) -> Result<(), Failure> {
+    files::make_dir(dir)?;
+    if let Some(root) = root {
+        files::write_key(&dir.join("root"), root)?;
+    }
+    files::write_key(&dir.join("log"), log)
+}
+
 fn say_next(args: &InitArgs, output: &Output) {
     let dir = args.dir.display();
     output.text(format!("next: jejak serve {dir}"));
@@ -110,7 +122,7 @@ fn say_next(args: &InitArgs, output: &Output) {
 }
 
 /// Makes both keys and the manifest here: one pair of hands.
-fn fresh(args: &InitArgs, keys: &Path) -> Result<Beginning, Failure> {
+fn fresh(args: &InitArgs) -> Result<Beginning, Failure> {
     let origin = args.origin.as_deref().unwrap_or_default();
     let registers = manifest::read_registers(&args.rules)?;
     let log_key = key::generate(origin)?;
@@ -119,10 +131,7 @@ fn fresh(args: &InitArgs, keys: &Path) -> Result<Beginning, Failure> {
     let Built { manifest, units, contests } =
         manifest::build(origin, &args.rules, registers, &log_key.verifier(), &roots, 1)?;
     let manifest = Body::Manifest(Box::new(manifest)).sign(&[&root_key]);
-    files::make_dir(keys)?;
-    files::write_key(&keys.join("root"), &root_key)?;
-    files::write_key(&keys.join("log"), &log_key)?;
-    Ok(Beginning { log_key, manifest, units, contests })
+    Ok(Beginning { log_key, root_key: Some(root_key), manifest, units, contests })
 }
 
 /// Takes a manifest that was signed elsewhere, and the registers that it names.
@@ -141,11 +150,7 @@ fn given(args: &InitArgs, manifest: &Path, key_file: &Path) -> Result<Beginning,
     let contests = register(contest_file)?;
     ContestRegister::parse(contests.as_bytes())
         .map_err(|error| Failure::config(format!("{}: {error}", contest_file.display())))?;
-    bind(key_file, &log_key)?;
-    let keys = args.dir.join("keys");
-    files::make_dir(&keys)?;
-    files::write_key(&keys.join("log"), &log_key)?;
-    Ok(Beginning { log_key, manifest: manifest_text, units, contests })
+    Ok(Beginning { log_key, root_key: None, manifest: manifest_text, units, contests })
 }
 
 fn register(path: &Path) -> Result<String, Failure> {

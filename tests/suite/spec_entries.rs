@@ -24,6 +24,12 @@ fn parse(entry: &str) -> &'static str {
 }
 
 // SPEC [E1]
+/// What a row of a table does to a tally.
+type Change<'a> = &'a dyn Fn(&mut Tally);
+
+/// What a row of a table does to a form and its unit.
+type FormChange<'a> = &'a dyn Fn(&mut Tally, &mut UnitFacts);
+
 #[test]
 fn an_entry_has_at_most_65535_bytes() {
     let example = Example::new();
@@ -334,7 +340,7 @@ fn every_field_of_a_tally_is_checked() {
         sha256: sha256(&page.to_be_bytes()),
         sha256_public: None,
     };
-    let opening: [(&str, &dyn Fn(&mut Tally)); 15] = [
+    let opening: [(&str, Change<'_>); 15] = [
         ("invalid_basis", &|t| t.basis = "machine_reading".parse().unwrap()),
         ("invalid_contest", &|t| t.contest = id("dpr")),
         ("invalid_decision", &|t| t.decision = Some(sha256(b""))),
@@ -540,7 +546,7 @@ fn a_missing_number_breaks_no_rule() {
 #[test]
 fn every_rule_of_the_form_at_its_edge() {
     let votes = |t: &mut Tally, n| *t.votes.get_mut("01").unwrap() = Some(n);
-    let rows: [(&str, &dyn Fn(&mut Tally, &mut UnitFacts)); 22] = [
+    let rows: [(&str, FormChange<'_>); 22] = [
         ("", &|_, _| {}),
         ("A1,A11", &|t, _| votes(t, 91)),
         ("A1", &|t, _| votes(t, 201)),

@@ -282,12 +282,12 @@ fn a_file_that_changed_before_it_is_written_is_not_signed() {
     let good = batch.integrate();
     let kinds: Vec<String> = good.objects.iter().map(|(id, _)| id.path()).collect();
     assert_eq!(kinds, ["tile/entries/255", "tile/0/255", "tile/1/000"]);
-    for number in 0..good.objects.len() {
+    for (number, kind) in kinds.iter().enumerate() {
         let len = good.objects[number].1.len();
         for at in (0..len).step_by(HASH_LEN - 1).chain([len - 1]) {
             let mut grown = batch.integrate();
             grown.objects[number].1[at] ^= 1;
-            assert!(batch.verify(&grown).is_err(), "{} byte {at}", kinds[number]);
+            assert!(batch.verify(&grown).is_err(), "{kind} byte {at}");
         }
         let mut grown = batch.integrate();
         let (id, bytes) = grown.objects.remove(number);
@@ -296,7 +296,7 @@ fn a_file_that_changed_before_it_is_written_is_not_signed() {
             ObjectId::Bundle { index } => ObjectId::Bundle { index: index + 1 },
         };
         grown.objects.insert(number, (moved, bytes));
-        assert!(batch.verify(&grown).is_err(), "{} elsewhere", kinds[number]);
+        assert!(batch.verify(&grown).is_err(), "{kind} elsewhere");
     }
     for missing in ["tile/0/255", "tile/1/000"] {
         let mut grown = batch.integrate();
