@@ -112,10 +112,12 @@ fn manifest_rows() -> Vec<(Refusal, Offer)> {
         invalid(Field::Rounds) => |m| m.rounds.push(word("psu"));
         invalid(Field::Bases) => |m| m.bases = vec![];
         invalid(Field::Bases) => |m| m.bases.push(word("form_signed"));
-        invalid(Field::Bases) => |m| m.bases = (0..=LIST_MAX).map(|n| word(&format!("b{n}"))).collect();
+        invalid(Field::Bases) => |m| {
+            m.bases = (0..=LIST_MAX).map(|n| word(&format!("b{n}"))).collect();
+        };
         invalid(Field::Roles) => |m| m.roles.clear();
         invalid(Field::Roles) => |m| { let twice = m.roles[0].clone(); m.roles.push(twice); };
-        invalid(Field::Roles) => |m| m.roles[0].id = id("root");
+        invalid(Field::Roles) => |m| m.roles.push(Role { id: id("root"), ..m.roles[2].clone() });
         invalid(Field::Roles) => |m| m.roles[0].forms = words(&["c-hasil", "c-hasil"]);
         invalid(Field::Roles) => |m| m.roles[0].may_open.push(word("post"));
         invalid(Field::Roles) => |m| m.roles[0].may_open = words(&["tps", "tps"]);

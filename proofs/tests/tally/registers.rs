@@ -227,8 +227,9 @@ fn names_are_plain_and_hold_no_long_numbers() {
     let name =
         |name: &str| UnitRegister::parse(&lines(&[TOP, &format!("31,ID,province,{name},,")]));
     let digits = "1".repeat(NAME_DIGITS_MAX);
-    let good =
-        ["x".repeat(64), "\u{e9}".repeat(64), digits.clone(), format!("{digits} {digits}a1")];
+    let (accented, arabic) = ("\u{e9}".repeat(64), "\u{661}".repeat(NAME_DIGITS_MAX));
+    let separate = format!("{digits} {digits}a1");
+    let good = ["x".repeat(64), accented, arabic, separate, digits.clone()];
     for text in good {
         assert!(name(&text).is_ok(), "{text}");
     }
@@ -312,7 +313,8 @@ fn a_register_has_at_most_256_kinds() {
 fn what_is_no_tree_is_not_spelled() {
     let spell = |extra: &[Unit]| UnitRegister::spell(&[units(), extra.to_vec()].concat());
     assert!(spell(&[]).is_ok());
-    let table: [(&[Unit], usize, Kind); 6] = [
+    let table: [(&[Unit], usize, Kind); 7] = [
+        (&[unit("A", "", "province")], 32, Kind::Root),
         (&[unit("31", "ID", "province")], 2, Kind::Twice),
         (&[unit("X", "Y", "province")], 31, Kind::Order),
         (&[unit("X", "", "province")], 32, Kind::Root),
