@@ -112,11 +112,12 @@ fn tally() -> Vec<u8> {
     let key = SigningKey::from_seed("official/31", KeyKind::Ed25519, [7; 32]).expect("a name");
     let zeros = "0".repeat(64);
     let text = format!(
-        "jejak/tally/v1\n{{\"basis\":\"form_signed\",\"by\":\"official/31+{}\",\"children\":null,\
-         \"contest\":\"ppwp\",\"decision\":null,\"docs\":[],\"election\":\"2024\",\"form\":\"c-hasil\",\
-         \"genesis\":\"{zeros}\",\"invalid\":3,\"issued_at\":\"2024-02-14T09:30Z\",\
-         \"log\":\"log.example/2024\",\"prev\":null,\"reason\":null,\"round\":\"regular\",\"seq\":0,\
-         \"total\":185,\"unit\":\"31\",\"valid\":182,\"votes\":{{\"01\":98,\"02\":84}}}}\n",
+        "jejak/tally/v1\n{{\"basis\":\"form_signed\",\"by\":\"official/31+{}\",\
+         \"children\":null,\"contest\":\"ppwp\",\"decision\":null,\"docs\":[],\
+         \"election\":\"2024\",\"form\":\"c-hasil\",\"genesis\":\"{zeros}\",\"invalid\":3,\
+         \"issued_at\":\"2024-02-14T09:30Z\",\"log\":\"log.example/2024\",\"prev\":null,\
+         \"reason\":null,\"round\":\"regular\",\"seq\":0,\"total\":185,\"unit\":\"31\",\
+         \"valid\":182,\"votes\":{{\"01\":98,\"02\":84}}}}\n",
         key.verifier().id()
     );
     jejak_proofs::note::compose(&text, &[key.sign_line(&text)]).into_bytes()

@@ -38,16 +38,21 @@ pub struct Place {
 impl LogArgs {
     /// Reads the policy, which must pin one log and its genesis.
     pub fn place(&self) -> Result<Place, Failure> {
-        let policy = self.policy.read()?;
-        let fail = |error| Failure::config(format!("{}: {error}", self.policy.policy.display()));
-        let origin = policy.single_origin().map_err(fail)?.to_owned();
-        let genesis = policy.require_genesis(&origin).map_err(fail)?;
-        let url = self.url.clone().or_else(|| policy.url(&origin).map(str::to_owned));
-        Ok(Place { policy, origin, genesis, url })
+        Place::new(&self.policy, self.url.clone())
     }
 }
 
 impl Place {
+    /// The one log of a policy; its genesis must be pinned. `url` goes before the policy's.
+    pub fn new(file: &PolicyArg, url: Option<String>) -> Result<Self, Failure> {
+        let policy = file.read()?;
+        let fail = |error| Failure::config(format!("{}: {error}", file.policy.display()));
+        let origin = policy.single_origin().map_err(fail)?.to_owned();
+        let genesis = policy.require_genesis(&origin).map_err(fail)?;
+        let url = url.or_else(|| policy.url(&origin).map(str::to_owned));
+        Ok(Self { policy, origin, genesis, url })
+    }
+
     /// A connection to the log. Connects to nothing yet.
     pub fn fetch(&self) -> Result<Fetch, Failure> {
         let url = self.url.as_deref().ok_or_else(|| {

@@ -9,16 +9,17 @@ use serde_json::json;
 use super::{
     draft,
     exit::{Exit, Failure},
-    files,
+    files::{self, PolicyArg},
     output::Output,
-    place::LogArgs,
+    place::Place,
 };
 
 /// Sign a body: `form.json` becomes `form.note`, to be sent now or later.
 #[derive(Debug, Args)]
 pub struct SignArgs {
-    #[command(flatten)]
-    log: OptionalLog,
+    /// The policy file; everything but a first manifest needs one.
+    #[arg(short, long, value_name = "FILE", env = "JEJAK_POLICY")]
+    policy: Option<PathBuf>,
     /// The unsigned body, or an entry to add signatures to before it is submitted.
     file: PathBuf,
     /// Private keys: the author's first, then co-signers'.
@@ -32,25 +33,19 @@ pub struct SignArgs {
     election: Option<String>,
 }
 
-/// A manifest is signed before there is a policy; everything else needs one.
-#[derive(Debug, Args)]
-struct OptionalLog {
-    #[command(flatten)]
-    log: Option<LogArgs>,
-}
-
 pub fn run(args: SignArgs, output: &Output) -> Result<Exit, Failure> {
     let keys = args.keys.iter().map(|path| files::read_key(path)).collect::<Result<Vec<_>, _>>()?;
     let keys: Vec<&SigningKey> = keys.iter().collect();
-    let body = match &args.log.log {
-        Some(log) => {
+    let body = match args.policy {
+        Some(policy) => {
             let election = || {
                 args.election.clone().ok_or_else(|| {
                     Failure::config("the body does not name its election")
                         .next("add \"election\" to it, or pass --election ID")
                 })
             };
-            draft::read(&args.file, &log.place()?, keys[0], election)?
+            let place = Place::new(&PolicyArg { policy }, None)?;
+            draft::read(&args.file, &place, keys[0], election)?
         }
         None => manifest(&args.file)?,
     };

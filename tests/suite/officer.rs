@@ -42,7 +42,8 @@ fn a_second_form_for_a_unit_is_a_conflict_that_names_the_next_step() {
     // The officer does what the message says.
     let decision = "2".repeat(64);
     let more = format!(
-        "{{\"seq\": 1, \"prev\": \"{prev}\", \"reason\": \"clerical\", \"decision\": \"{decision}\","
+        "{{\"seq\": 1, \"prev\": \"{prev}\", \"reason\": \"clerical\", \
+         \"decision\": \"{decision}\","
     );
     let revision = form.replace("154", "153").replacen('{', &more, 1);
     fs::write(dir.join("revision.json"), revision).unwrap();

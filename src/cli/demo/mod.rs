@@ -80,7 +80,8 @@ pub fn run(args: DemoArgs, output: &Output) -> Result<Exit, Failure> {
     }
     output.text(format!(
         "\nThe honest log goes on at {}. Try, in {}:\n\n   \
-         curl {}/checkpoint\n   jejak monitor -p log/policy --state watch --once\n\nCtrl-C ends it.",
+         curl {}/checkpoint\n   \
+         jejak monitor -p log/policy --state watch --once\n\nCtrl-C ends it.",
         log.url,
         args.dir.display(),
         log.url
@@ -108,8 +109,8 @@ fn clear(dir: &Path) -> Result<(), Failure> {
 fn found(stage: &mut Stage<'_>, args: &DemoArgs, election: &Election) -> Result<Running, Failure> {
     stage.act(
         "A log is founded",
-        "An authority lists its 1,000 polling stations and makes keys. Everyone else needs one small\n\
-         file, the policy, whose fingerprint fits on a sheet of paper.",
+        "An authority lists its 1,000 polling stations and makes keys. Everyone else needs one\n\
+         small file, the policy, whose fingerprint fits on a sheet of paper.",
     );
     files::write(&args.dir.join("units.csv"), election.units_csv().as_bytes())?;
     let address = free_address(args.listen)?;
@@ -139,8 +140,8 @@ fn submit(stage: &mut Stage<'_>, args: &DemoArgs, election: &Election) -> Result
     stage.tell("The receipt is checked without the log, from the policy alone:");
     stage.must(&[&["verify"][..], &policy, &["form.note", "form.tlog-proof"]].concat())?;
     stage.tell(
-        "The other 999 stations follow. Some forms do not add up, as in every real election. They are\n\
-         logged as they are: arithmetic raises a flag, it does not silence a station.",
+        "The other 999 stations follow. Some forms do not add up, as in every real election. They\n\
+         are logged as they are: arithmetic raises a flag, it does not silence a station.",
     );
     files::write(&args.dir.join("results.csv"), election.results_csv().as_bytes())?;
     let import = ["-k", "commission.key", "--contest", "president", "results.csv", "import"];
@@ -150,8 +151,8 @@ fn submit(stage: &mut Stage<'_>, args: &DemoArgs, election: &Election) -> Result
 fn audit(stage: &mut Stage<'_>) -> Result<(), Failure> {
     stage.act(
         "A monitor audits everything",
-        "A newspaper, a party or a university needs only the policy. It reads every entry, checks every\n\
-         signature and mandate, recomputes the tree, and remembers the head that the log signed.",
+        "A newspaper, a party or a university needs only the policy. It reads every entry, checks\n\
+         every signature and mandate, recomputes the tree, and remembers the head that was signed.",
     );
     stage.must(&["monitor", "-p", "log/policy", "--state", "watch", "--once"])
 }
@@ -164,9 +165,9 @@ fn rewrite_history(
 ) -> Result<(), Failure> {
     stage.act(
         "First crime: an old result is rewritten",
-        "The operator takes 40 votes from one candidate and gives them to another, in the form of the\n\
-         first station. He has the log's key and even the officer's, so every signature is right. He\n\
-         builds the whole log anew and serves it under its own name.",
+        "The operator takes 40 votes from one candidate and gives them to another, in the form of\n\
+         the first station. He has the log's key and even the officer's, so every signature is\n\
+         right. He builds the whole log anew and serves it under its own name.",
     );
     let officer = files::read_key(&args.dir.join("officer.key"))?;
     let changed = |entry: &[u8]| forge::resigned(entry, STOLEN, &officer);
@@ -214,8 +215,9 @@ fn overwrite_numbers(
 ) -> Result<(), Failure> {
     stage.act(
         "Second crime: numbers changed under an officer's signature",
-        "This time the operator does not have the officer's key. He changes the numbers, leaves the old\n\
-         signature under them, and shows the copy to a monitor that has never seen the true log.",
+        "This time the operator does not have the officer's key. He changes the numbers, leaves\n\
+         the old signature under them, and shows the copy to a monitor that has never seen the\n\
+         true log.",
     );
     let changed = |entry: &[u8]| forge::overwritten(entry, STOLEN);
     let copy = forge_copy(args, log, "overwritten", changed)?;
