@@ -24,10 +24,7 @@ fn parse(entry: &str) -> &'static str {
 }
 
 // SPEC [E1]
-/// What a row of a table does to a tally.
 type Change<'a> = &'a dyn Fn(&mut Tally);
-
-/// What a row of a table does to a form and its unit.
 type FormChange<'a> = &'a dyn Fn(&mut Tally, &mut UnitFacts);
 
 #[test]
