@@ -206,7 +206,7 @@ impl Example {
         format!(
             concat!(
                 r#"{{"type":"about:blank","title":"Conflict","status":409,"code":"conflict","#,
-                r#""detail":"the entry does not follow the head of its chain","#,
+                r#""detail":"`seq` and `prev` do not extend the head of the chain","#,
                 r#""head":{{"index":2,"leaf":"{}","seq":0}}}}"#
             ),
             self.leaves[2]
