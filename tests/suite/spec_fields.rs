@@ -2,12 +2,13 @@
 
 use jejak_proofs::{
     merkle::sha256,
-    note::{CosigningKey, KeyKind},
-    tally::{Body, Children, Doc, Ledger, Manifest, Media, Tally, UnitRegister},
+    note::{CosigningKey, KeyKind, compose},
+    tally::{Body, Children, Doc, Entry, KeyBook, Ledger, Manifest, Media, Tally, UnitRegister},
 };
 
 use super::spec_world::{
-    OFFICER, ORIGIN, ROOTS, World, code, contests, key, manifest, spell, tally, units, vkey,
+    OBSERVER, OFFICER, ORIGIN, ROOTS, World, code, contests, key, manifest, spell, tally, units,
+    vkey,
 };
 
 fn boxed(manifest: Manifest) -> Body {
@@ -96,4 +97,23 @@ fn a_name_shows_what_it_is() {
     for wrong in ["A\u{202e}B", "A\u{200b}B", "A\u{feff}B", "A\u{ad}B", "A\u{2028}B", &six] {
         assert!(!named(wrong), "{wrong:?}");
     }
+}
+
+// SPEC [M1]
+#[test]
+fn an_unknown_line_refuses_the_entry() {
+    let mut world = World::new();
+    let body = tally(world.opening(OFFICER, "31.1"));
+    let entry = body.sign(&[&key(OFFICER)]);
+    let checked = Entry::parse(entry.as_bytes()).unwrap().check(&KeyBook::new());
+    assert_eq!(checked.unwrap_err().code(), "unknown_key");
+    let entry = body.sign(&[&key(OFFICER), &key("stranger/31.1")]);
+    assert_eq!(world.offer_signed(&entry).unwrap_err().code(), "unknown_key");
+    let text = body.text();
+    let forged = compose(&text, &[key(OFFICER).sign_line("another text\n")]);
+    assert_eq!(world.offer_signed(&forged).unwrap_err().code(), "bad_signature");
+    world.take(&world.revocation(ROOTS[0], OBSERVER, false), &ROOTS);
+    let entry = body.sign(&[&key(OFFICER), &key(OBSERVER)]);
+    assert_eq!(world.offer_signed(&entry).unwrap_err().code(), "key_revoked");
+    assert_eq!(world.code(&body, &[OFFICER]), "ok");
 }
