@@ -40,8 +40,12 @@ mod spec;
 mod spec_cli;
 #[path = "suite/spec_entries.rs"]
 mod spec_entries;
+#[path = "suite/spec_evidence.rs"]
+mod spec_evidence;
 #[path = "suite/spec_example.rs"]
 mod spec_example;
+#[path = "suite/spec_fields.rs"]
+mod spec_fields;
 #[path = "suite/spec_http.rs"]
 mod spec_http;
 #[path = "suite/spec_notes.rs"]

@@ -19,14 +19,7 @@ use super::spec_example::Example;
 
 /// Rules that no test names yet, each with what it waits for. A rule leaves this list as soon as a
 /// test names it.
-const OPEN: &[(&str, &str)] = &[
-    ("E19", "the ledger takes `children` at a station"),
-    ("E29", "the ledger takes a cosigner's key (0x04) among `log_keys`"),
-    ("V1", "evidence is not merged"),
-    ("V2", "evidence is not merged"),
-    ("V3", "evidence is not merged"),
-    ("V4", "evidence is not merged"),
-];
+const OPEN: &[(&str, &str)] = &[];
 
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

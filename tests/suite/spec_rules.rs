@@ -447,6 +447,16 @@ fn what_tallies_rest_on_stays() {
     assert_eq!(world.code(&without, &ROOTS), "invalid_rounds");
     let with_more = rounds(&world, words(&["regular", "court"]));
     assert_eq!(world.code(&with_more, &ROOTS), "ok");
+    // Two rounds in use keep their order; between and around them others may stand.
+    let mut both = world.clone();
+    let psu = words(&["regular", "psu"]);
+    both.take(&rounds(&both, psu), &ROOTS);
+    let again = Tally { round: words(&["psu"])[0].clone(), ..both.opening(OFFICER, "31.1") };
+    both.take(&tally(again), &[OFFICER]);
+    let turned = rounds(&both, words(&["psu", "regular"]));
+    assert_eq!(both.code(&turned, &ROOTS), "invalid_rounds");
+    let wider = rounds(&both, words(&["pss", "regular", "psl", "psu"]));
+    assert_eq!(both.code(&wider, &ROOTS), "ok");
     // No tally rests on the other contest: it may change, and its scope and that of the first.
     let new = [contest("dpd:31", &["z"], "ID"), contest("ppwp", &["01", "02"], "31")];
     let body = change(&mut world, &new);
