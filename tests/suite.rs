@@ -14,3 +14,9 @@ mod hostile;
 mod http;
 #[path = "suite/http_write.rs"]
 mod http_write;
+#[path = "suite/log.rs"]
+mod log;
+#[path = "suite/oracle.rs"]
+mod oracle;
+#[path = "suite/recovery.rs"]
+mod recovery;
