@@ -14,6 +14,8 @@ mod hostile;
 mod http;
 #[path = "suite/http_write.rs"]
 mod http_write;
+#[path = "suite/kill.rs"]
+mod kill;
 #[path = "suite/log.rs"]
 mod log;
 #[path = "suite/oracle.rs"]
