@@ -24,16 +24,24 @@ mod http;
 mod http_write;
 #[path = "suite/import.rs"]
 mod import;
+#[path = "suite/kill.rs"]
+mod kill;
+#[path = "suite/log.rs"]
+mod log;
 #[path = "suite/monitor.rs"]
 mod monitor;
 #[path = "suite/officer.rs"]
 mod officer;
+#[path = "suite/oracle.rs"]
+mod oracle;
 #[path = "suite/program.rs"]
 mod program;
 #[path = "suite/province.rs"]
 mod province;
 #[path = "suite/readme.rs"]
 mod readme;
+#[path = "suite/recovery.rs"]
+mod recovery;
 #[path = "suite/spec.rs"]
 mod spec;
 #[path = "suite/spec_cli.rs"]

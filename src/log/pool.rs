@@ -174,3 +174,99 @@ impl Pool {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, thread, time::Duration};
+
+    use super::*;
+
+    type Answer = oneshot::Receiver<Result<Sequenced, SubmitError>>;
+
+    /// A submission of `count` entries that cost a place and no bytes.
+    fn of(count: usize) -> (Submission, Answer) {
+        let (answer, receiver) = oneshot::channel();
+        let candidates = (0..count).map(|_| Candidate::Refused(Refusal::Duplicate)).collect();
+        (Submission { candidates, answer }, receiver)
+    }
+
+    fn sizes(taken: &[Submission]) -> Vec<usize> {
+        taken.iter().map(|submission| submission.candidates.len()).collect()
+    }
+
+    #[test]
+    fn what_waits_is_taken_in_order_and_together() {
+        let pool = Pool::default();
+        let _answers = [3, 1, 2].map(|count| {
+            let (submission, answer) = of(count);
+            pool.push(submission).unwrap();
+            answer
+        });
+        assert_eq!(pool.len(), 6);
+        assert_eq!(sizes(&pool.take().unwrap()), [3, 1, 2]);
+        assert_eq!(pool.len(), 0);
+    }
+
+    #[test]
+    fn a_batch_takes_what_fits_and_at_least_one() {
+        let pool = Pool::default();
+        let counts = [TAKE_ENTRIES_MAX - 1, 1, 1, TAKE_ENTRIES_MAX + 1, 1];
+        let _answers = counts.map(|count| {
+            let (submission, answer) = of(count);
+            pool.push(submission).unwrap();
+            answer
+        });
+        assert_eq!(sizes(&pool.take().unwrap()), [TAKE_ENTRIES_MAX - 1, 1]);
+        assert_eq!(sizes(&pool.take().unwrap()), [1]);
+        assert_eq!(sizes(&pool.take().unwrap()), [TAKE_ENTRIES_MAX + 1]);
+        assert_eq!(sizes(&pool.take().unwrap()), [1]);
+    }
+
+    #[test]
+    fn the_pool_is_bounded_and_room_comes_back() {
+        let pool = Pool::default();
+        let (almost, _first) = of(POOL_ENTRIES_MAX - 1);
+        pool.push(almost).unwrap();
+        assert_eq!(pool.push(of(2).0).unwrap_err(), SubmitError::Full);
+        let (last, _second) = of(1);
+        pool.push(last).unwrap();
+        assert_eq!(pool.push(of(1).0).unwrap_err(), SubmitError::Full);
+        pool.take().unwrap();
+        assert_eq!(pool.len(), 1);
+        pool.push(of(1).0).unwrap();
+    }
+
+    #[test]
+    fn a_closed_pool_gives_out_what_waits_and_then_ends() {
+        let pool = Arc::new(Pool::default());
+        let (submission, _answer) = of(1);
+        pool.push(submission).unwrap();
+        assert!(pool.is_open());
+        pool.close();
+        assert!(!pool.is_open());
+        assert_eq!(pool.push(of(1).0).unwrap_err(), SubmitError::Closing);
+        assert!(pool.take().is_some());
+        assert!(pool.take().is_none());
+
+        let waiting = Arc::new(Pool::default());
+        let taker = thread::spawn({
+            let pool = waiting.clone();
+            move || pool.take().is_none()
+        });
+        thread::sleep(Duration::from_millis(20));
+        waiting.close();
+        assert!(taker.join().unwrap(), "whoever waits is woken");
+    }
+
+    #[test]
+    fn an_abandoned_pool_answers_what_waits() {
+        let pool = Pool::default();
+        let (submission, mut answer) = of(5);
+        pool.push(submission).unwrap();
+        pool.abandon();
+        assert_eq!(answer.try_recv().unwrap().unwrap_err(), SubmitError::Unavailable);
+        assert_eq!(pool.len(), 0);
+        assert_eq!(pool.push(of(1).0).unwrap_err(), SubmitError::Closing);
+        assert!(pool.take().is_none());
+    }
+}

@@ -539,7 +539,10 @@ fn spawn(
         let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Fatal::Panicked));
         if let Err(fatal) = result {
             tracing::error!(log = shared.origin, cause = %fatal, "the log has stopped");
-            shared.fatal.send_replace(Some(Arc::new(fatal)));
+            // The first cause stays: what fails after it fails because of it.
+            shared.fatal.send_modify(|first| {
+                first.get_or_insert_with(|| Arc::new(fatal));
+            });
             shared.pool.abandon();
         }
     };

@@ -12,10 +12,13 @@ use jejak::{
     log::{Log, OpenError, Options, create},
     store::{Journal, JournalOptions, Replay},
 };
-use jejak_proofs::note::SigningKey;
+use jejak_proofs::{merkle::Hash, note::SigningKey};
 use tempfile::TempDir;
 
-use crate::election::{BASE, Election, election};
+use crate::{
+    election::{BASE, Election, election},
+    oracle,
+};
 
 /// Small segments, so that a test can see them trimmed.
 pub const JOURNAL: JournalOptions = JournalOptions { segment_len: 64 << 10, free_min: 0 };
@@ -126,4 +129,26 @@ pub async fn fill(log: &Log, election: &Election, size: u64) {
         assert!(logged.results.iter().all(Result::is_ok), "{:?}", logged.results);
     }
     assert_eq!(log.published().head.size, size);
+}
+
+/// Checks that the log holds exactly these entries, each with a receipt that verifies under the
+/// tree of RFC 6962.
+pub fn check(log: &Log, entries: &[Vec<u8>]) {
+    check_some(log, entries, 1);
+}
+
+/// Like [`check`], but looks at one entry in `step` only, and at the last one.
+pub fn check_some(log: &Log, entries: &[Vec<u8>], step: usize) {
+    let leaves: Vec<Hash> = entries.iter().map(|entry| oracle::leaf(entry)).collect();
+    let head = oracle::head(&leaves);
+    assert_eq!(log.published().head, head);
+    let last = entries.len() - 1;
+    for place in (0..last).step_by(step).chain([last]) {
+        let (entry, index) = (&entries[place], place as u64);
+        let receipt = log.receipt(index).unwrap().unwrap();
+        assert_eq!(oracle::receipt(&receipt, entry, &election().policy), (index, head));
+        assert_eq!(log.entry(index).unwrap().unwrap(), entry);
+        assert_eq!(log.index_of(&leaves[place]).unwrap(), Some(index));
+    }
+    assert_eq!(log.entry(entries.len() as u64).unwrap(), None);
 }

@@ -13,8 +13,8 @@ use jejak_proofs::{
     note::{KeyKind, Policy, SigningKey},
     tally::{
         Body, Contest, ContestRegister, FileRef, Freeze, FreezeReason, Id, KeyRef, LogKey, Mandate,
-        MandatedKey, Manifest, Reason, Registers, Revocation, RevocationReason, Role, Sexes, Tally,
-        Unit, UnitCode, UnitRegister, Voters, Word,
+        MandatedKey, Manifest, ManifestReason, Reason, Registers, Revocation, RevocationReason,
+        Role, Sexes, Tally, Unit, UnitCode, UnitRegister, Voters, Word,
     },
 };
 
@@ -308,6 +308,30 @@ impl Election {
         let entry = self.sign_mandate(keys);
         assert_eq!(entry.len(), len);
         entry
+    }
+
+    /// A manifest that adds village 3, and its unit register.
+    pub fn successor(&self) -> (Vec<u8>, String) {
+        let mut all = units();
+        all.push(Unit { code: parse("3"), ..all[1].clone() });
+        let units = UnitRegister::spell(&all).unwrap();
+        let first =
+            manifest(self.log_key.name(), &self.log_key, &self.root, &units, &self.contests);
+        let next = Manifest {
+            decision: Some(sha256(b"decision")),
+            genesis: Some(self.genesis),
+            previous: Some(self.genesis),
+            reason: Some(ManifestReason::Registers),
+            version: 2,
+            ..first
+        };
+        (Body::Manifest(Box::new(next)).sign(&[&self.root]).into_bytes(), units)
+    }
+
+    /// The official tally of a unit, in the round `regular`.
+    pub fn tally_at(&self, unit: &str) -> Vec<u8> {
+        let tally = self.statement(&self.keys.official, unit, "regular");
+        Body::Tally(Box::new(tally)).sign(&[&self.keys.official]).into_bytes()
     }
 
     /// Entries that a log of entries 0 to 3 refuses, each with status and code.
