@@ -90,13 +90,12 @@ impl Memory {
             None => None,
         };
         check_floor(head.as_deref(), followed.as_ref(), policy)?;
-        let mut leaves = state.hashes("leaves")?;
+        let leaves = state.hashes("leaves")?;
         let size = followed.as_ref().map_or(0, |head| head.head().size);
-        // A longer file was on its way to a head that was not reached.
+        // A longer file was on its way to a head that was not reached; `discard` cuts it.
         if leaves.len() < size || record.audited > size {
             return Err(StateError::damaged("leaves").into());
         }
-        leaves.truncate(size)?;
         let mut frontier = Frontier::new();
         each_leaf(&leaves, 0, size, |_, leaf| frontier.push(leaf))?;
         if followed.as_ref().is_some_and(|head| head.head() != frontier.head()) {

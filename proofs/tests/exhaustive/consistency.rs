@@ -1,4 +1,4 @@
-use jejak_proofs::merkle::{ConsistencyError, Hash, Plan, TreeHead};
+use jejak_proofs::merkle::{ConsistencyError, Hash, Plan, TreeHead, prefix_roots};
 
 use super::{
     forge::{flip, forgeries},
@@ -196,4 +196,40 @@ fn the_empty_tree_has_one_root() {
     assert_eq!(lying.verify_consistency(&lying, &[]), Err(ConsistencyError::NotEmpty));
     assert_eq!(empty.verify_consistency(&lying, &[]), Err(ConsistencyError::NotEmpty));
     assert_eq!(lying.verify_consistency(&empty, &[]), Err(ConsistencyError::Forked));
+}
+
+#[test]
+fn every_prefix_of_every_small_tree() {
+    let all = rfc::leaves(rfc::SIZE_MAX);
+    let heads = heads(&all);
+    for (new_size, new) in heads.iter().enumerate() {
+        for (old_size, old) in heads.iter().enumerate() {
+            let shrunk = ConsistencyError::Shrunk { old: old.size, new: new.size };
+            if old_size == 0 || old_size >= new_size {
+                assert_eq!(Plan::prefix(old.size, new.size), Err(shrunk));
+                assert_eq!(prefix_roots(old.size, new.size, &[old.root]), Err(shrunk));
+                continue;
+            }
+            // The proof of the RFC; where it leaves the old root out, the old root first.
+            let mut proof = rfc::consistency(old_size, &all[..new_size]);
+            if old_size.is_power_of_two() {
+                proof.insert(0, old.root);
+            }
+            let plan = Plan::prefix(old.size, new.size).unwrap();
+            assert_eq!(build(&plan, &all[..new_size]), proof, "{old_size} of {new_size}");
+            let roots = prefix_roots(old.size, new.size, &proof);
+            assert_eq!(roots, Ok((old.root, new.root)), "{old_size} of {new_size}");
+            for forgery in forgeries(&proof) {
+                let got = prefix_roots(old.size, new.size, &forgery);
+                match forgery.len() == proof.len() {
+                    true => assert_ne!(got.unwrap().1, new.root, "{old_size} of {new_size}"),
+                    false => {
+                        let (got_len, want) = (forgery.len(), proof.len());
+                        let length = ConsistencyError::WrongLength { got: got_len, want };
+                        assert_eq!(got, Err(length));
+                    }
+                }
+            }
+        }
+    }
 }

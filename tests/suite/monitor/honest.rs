@@ -199,3 +199,28 @@ fn polling_finds_what_is_new() {
     fake.show(&log[..500]);
     assert_eq!(child.wait().unwrap().code(), Some(16));
 }
+
+#[test]
+fn people_read_a_table_and_what_must_be_published() {
+    let clerk = Clerk::new();
+    let mut log = honest(&clerk);
+    log.push(clerk.tally("official/ID", 9, (9, 9)));
+    let (desk, fake) = (Desk::new(), Fake::serve(&log));
+    let output = command(&fake.url, &desk.policy, &desk.state()).arg("--once").output().unwrap();
+    assert_eq!(output.status.code(), Some(19));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let root = super::fake::head(&log).root;
+    let want = format!(
+        "S2 critical: an entry that breaks its chain; entry 600, ppwp of unit 31.0009: conflict \
+         (`seq` and `prev` do not extend the head of the chain)\n\
+         audited: 601 entries, root {root}\n\
+         S2  critical         1  an entry that breaks its chain\n\
+         S4  high             1  the manifest changed\n\
+         T1  high             2  a revision\n\
+         T3  high             1  a result was taken back\n\
+         A1  high             4  the votes do not add up to `valid`\n\
+         A2  high            19  `valid` and `invalid` do not add up to `total`\n\
+         A11 info             4  one digit would repair the sum of the votes\n"
+    );
+    assert_eq!(text, want);
+}
