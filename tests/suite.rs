@@ -4,6 +4,8 @@
 mod audit_log;
 #[path = "suite/demo.rs"]
 mod demo;
+#[path = "suite/export.rs"]
+mod export;
 #[path = "suite/fetch.rs"]
 mod fetch;
 #[path = "suite/fixture.rs"]
