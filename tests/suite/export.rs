@@ -179,7 +179,7 @@ fn damage_in_a_copy_is_found_on_disk_and_over_http() {
     let server = Static::serve(&place.out());
     let clean = place.check_url(&server.base);
     assert!(clean.findings.is_empty(), "{:?}", clean.findings);
-    assert_eq!((clean.size, clean.files), (1_500, 16));
+    assert_eq!((clean.size, clean.files), (1_500, 15));
     let files = place.paths();
     let mut numbers = Numbers(SEED);
     for round in 0..60 {
@@ -246,7 +246,7 @@ fn nginx_serves_a_copy_as_it_is() {
     let base = format!("http://127.0.0.1:{port}/out");
     let report = place.check_url(&base);
     assert!(report.findings.is_empty(), "{:?}", report.findings);
-    assert_eq!((report.size, report.files), (700, 10));
+    assert_eq!((report.size, report.files), (700, 9));
     fs::remove_file(place.out().join("tile/entries/001")).unwrap();
     assert_eq!(names(&place.check_url(&base)), ["tile/entries/001"]);
 }
