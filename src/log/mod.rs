@@ -1,8 +1,8 @@
 //! One log: submit, sequence, integrate, publish.
 //!
-//! A [`Log`] is a cheap handle. Requests check entries on worker threads ([`admission`]) and put
-//! them into the pool ([`pool`]); one thread, the sequencer, takes everything that waits, makes a
-//! batch durable and publishes it ([`sequencer`]); then each request builds its own answer out of
+//! A [`Log`] is a cheap handle. Requests check entries on worker threads (`admission`) and put
+//! them into the pool (`pool`); one thread, the sequencer, takes everything that waits, makes a
+//! batch durable and publishes it (`sequencer`); then each request builds its own answer out of
 //! the published [`View`]. Reads use the newest view and files, and never wait for the writer.
 
 mod admission;

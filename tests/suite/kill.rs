@@ -136,9 +136,10 @@ fn write(url: String, stop: Arc<AtomicBool>, mut next: u64, first: u64) -> Work 
     let fetch = Fetch::new(&url, &FetchLimits::default()).unwrap();
     let mut work = Work::default();
     while !stop.load(Ordering::Relaxed) && next < first + EACH {
-        let count = if next % 5 == 0 { (first + EACH - next).min(next % 37 + 1) } else { 1 };
+        let count =
+            if next.is_multiple_of(5) { (first + EACH - next).min(next % 37 + 1) } else { 1 };
         let mut numbers: Vec<u64> = (next..next + count).collect();
-        if next % 3 == 0 {
+        if next.is_multiple_of(3) {
             numbers.insert(0, first + (next - first) / 2);
         }
         let result = match numbers[..] {
