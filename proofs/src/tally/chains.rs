@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     ids::{Id, UnitCode, Word},
     manifest::Election,
+    recap::{ValueRef, ValueTable, Values},
     register::{Slot, UnitRegister},
+    statement::Count,
 };
 use crate::merkle::Hash;
 
@@ -42,38 +44,102 @@ pub(super) struct ChainId {
     pub owner: ChainOwner,
 }
 
-/// Every chain of the log. The one place that knows how heads are kept.
+/// The newest tally of a chain, and what it says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Newest {
+    pub head: ChainHead,
+    /// Whether it takes the statement back: the chain has a head and no value.
+    pub withdrawn: bool,
+    values: ValueRef,
+}
+
+/// Every chain of the log. The one place that knows how heads and their numbers are kept.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chains {
-    heads: BTreeMap<ChainId, ChainHead>,
+    heads: BTreeMap<ChainId, Newest>,
+    values: ValueTable,
+    /// Leaf hashes of the tallies that were heads, by `seq`.
+    replaced: BTreeMap<ChainId, Vec<Hash>>,
     /// (contest, round) of every chain: what a new manifest must keep.
     used: BTreeSet<(u32, u32)>,
 }
 
 impl Chains {
     pub fn head(&self, chain: &ChainId) -> Option<ChainHead> {
-        self.heads.get(chain).copied()
+        self.heads.get(chain).map(|newest| newest.head)
     }
 
-    pub fn advance(&mut self, chain: ChainId, head: ChainHead) {
-        self.used.insert((chain.contest, chain.round));
-        self.heads.insert(chain, head);
+    /// Makes a tally with these numbers, in the order of [`Values`], the head of its chain.
+    pub fn advance(
+        &mut self,
+        chain: ChainId,
+        head: ChainHead,
+        withdrawn: bool,
+        counts: impl Iterator<Item = Count>,
+    ) {
+        match self.heads.get_mut(&chain) {
+            Some(newest) => {
+                self.replaced.entry(chain).or_default().push(newest.head.leaf);
+                self.values.replace(newest.values, counts);
+                (newest.head, newest.withdrawn) = (head, withdrawn);
+            }
+            None => {
+                self.used.insert((chain.contest, chain.round));
+                let values = self.values.push(counts);
+                self.heads.insert(chain, Newest { head, withdrawn, values });
+            }
+        }
+    }
+
+    /// The numbers of a head.
+    pub fn values(&self, newest: &Newest) -> Values<'_> {
+        self.values.get(newest.values)
+    }
+
+    /// Every chain about one contest in one unit, the official one of a round first.
+    pub fn about(&self, contest: u32, unit: u32) -> impl Iterator<Item = (&ChainId, &Newest)> {
+        let bound = |round, owner| ChainId { unit, contest, round, owner };
+        let last = bound(u32::MAX, ChainOwner::Key(u32::MAX));
+        self.heads.range(bound(0, ChainOwner::Official)..=last)
+    }
+
+    /// The chain and `seq` of the tally with this leaf hash about one contest in one unit.
+    pub fn find(&self, contest: u32, unit: u32, leaf: &Hash) -> Option<(ChainId, u32)> {
+        self.about(contest, unit).find_map(|(chain, newest)| {
+            if newest.head.leaf == *leaf {
+                return Some((*chain, newest.head.seq));
+            }
+            let seq = self.replaced.get(chain)?.iter().position(|old| old == leaf)?;
+            Some((*chain, seq as u32))
+        })
+    }
+
+    /// Leaf hashes of the tallies that were heads of the chain, by `seq`.
+    pub fn replaced(&self, chain: &ChainId) -> &[Hash] {
+        self.replaced.get(chain).map_or(&[], Vec::as_slice)
     }
 
     pub fn used(&self) -> impl Iterator<Item = (u32, u32)> {
         self.used.iter().copied()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (&ChainId, &ChainHead)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&ChainId, &Newest)> {
         self.heads.iter()
     }
-}
 
-impl FromIterator<(ChainId, ChainHead)> for Chains {
-    fn from_iter<I: IntoIterator<Item = (ChainId, ChainHead)>>(chains: I) -> Self {
-        let heads: BTreeMap<_, _> = chains.into_iter().collect();
-        let used = heads.keys().map(|chain| (chain.contest, chain.round)).collect();
-        Self { heads, used }
+    /// Takes a chain as a snapshot has it.
+    pub fn restore(
+        &mut self,
+        chain: ChainId,
+        head: ChainHead,
+        withdrawn: bool,
+        counts: Vec<Count>,
+        replaced: Vec<Hash>,
+    ) {
+        self.advance(chain, head, withdrawn, counts.into_iter());
+        if !replaced.is_empty() {
+            self.replaced.insert(chain, replaced);
+        }
     }
 }
 

@@ -3,12 +3,14 @@
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 
 use super::{
+    attestation::Attestation,
     ids::{Id, KeyRef},
     json,
     keybook::KeyBook,
     mandate::{Freeze, Mandate, Revocation},
     manifest::Manifest,
     refusal::Refusal,
+    state::{STATE_LEN_MAX, State},
     statement::Tally,
 };
 use crate::{
@@ -18,6 +20,9 @@ use crate::{
 
 /// Most signature lines of an entry: the author and fifteen co-signers.
 pub const SIGNATURES_MAX: usize = 16;
+
+/// The first line of a state, the one kind of entry that nobody signs.
+const STATE_LINE: &[u8] = b"jejak/state/v1\n";
 
 /// Bytes of an Ed25519 signature.
 const SIGNATURE_LEN: usize = 64;
@@ -34,6 +39,10 @@ pub enum Body {
     Revocation(Revocation),
     /// The numbers of a form.
     Tally(Box<Tally>),
+    /// What somebody else says about a tally.
+    Attestation(Attestation),
+    /// The log's own commitment to the recap of everything before it.
+    State(State),
     /// The end of the log.
     Freeze(Freeze),
 }
@@ -46,6 +55,8 @@ impl Body {
             Self::Mandate(_) => "mandate",
             Self::Revocation(_) => "revocation",
             Self::Tally(_) => "tally",
+            Self::Attestation(_) => "attestation",
+            Self::State(_) => "state",
             Self::Freeze(_) => "freeze",
         }
     }
@@ -66,6 +77,8 @@ impl Body {
             "mandate" => json::from_canonical(text).map(Self::Mandate),
             "revocation" => json::from_canonical(text).map(Self::Revocation),
             "tally" => json::from_canonical(text).map(Self::Tally),
+            "attestation" => json::from_canonical(text).map(Self::Attestation),
+            "state" => json::from_canonical(text).map(Self::State),
             "freeze" => json::from_canonical(text).map(Self::Freeze),
             _ => return Err(Refusal::Malformed("unknown kind or version on the first line")),
         };
@@ -84,31 +97,37 @@ impl Body {
             Self::Mandate(body) => json::to_canonical(body),
             Self::Revocation(body) => json::to_canonical(body),
             Self::Tally(body) => json::to_canonical(body),
+            Self::Attestation(body) => json::to_canonical(body),
+            Self::State(body) => json::to_canonical(body),
             Self::Freeze(body) => json::to_canonical(body),
         };
         format!("jejak/{}/v1\n{json}\n", self.kind())
     }
 
-    /// The author; a manifest has none.
+    /// The author; a manifest and a state have none.
     pub fn author(&self) -> Option<&KeyRef> {
         match self {
-            Self::Manifest(_) => None,
+            Self::Manifest(_) | Self::State(_) => None,
             Self::Mandate(body) => Some(&body.by),
             Self::Revocation(body) => Some(&body.by),
             Self::Tally(body) => Some(&body.by),
+            Self::Attestation(body) => Some(&body.by),
             Self::Freeze(body) => Some(&body.by),
         }
     }
 
-    /// Origin, election and genesis: what ties the statement to one log.
-    pub fn place(&self) -> (&str, &Id, Option<&Hash>) {
-        match self {
+    /// Origin, election and genesis: what ties the statement to one log. A state names none of
+    /// them: it follows from the entries that do.
+    pub fn place(&self) -> Option<(&str, &Id, Option<&Hash>)> {
+        Some(match self {
             Self::Manifest(body) => (&body.log, &body.election, body.genesis.as_ref()),
             Self::Mandate(body) => (&body.log, &body.election, Some(&body.genesis)),
             Self::Revocation(body) => (&body.log, &body.election, Some(&body.genesis)),
             Self::Tally(body) => (&body.log, &body.election, Some(&body.genesis)),
+            Self::Attestation(body) => (&body.log, &body.election, Some(&body.genesis)),
             Self::Freeze(body) => (&body.log, &body.election, Some(&body.genesis)),
-        }
+            Self::State(_) => return None,
+        })
     }
 
     /// Signs: the author's line first, the others ascending by (name, key id).
@@ -148,7 +167,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Reads an entry: a signed note of two lines, the second canonical JSON.
+    /// Reads an entry: a signed note of two lines, the second canonical JSON; or a state, which is
+    /// two such lines and nothing else.
     ///
     /// # Errors
     /// Fails with `too_large` or `malformed`: any byte that the one spelling does not have.
@@ -156,19 +176,21 @@ impl Entry {
         if bytes.len() > ENTRY_LEN_MAX {
             return Err(Refusal::TooLarge);
         }
+        let leaf = leaf_hash(bytes);
+        if bytes.starts_with(STATE_LINE) {
+            let body = parse_state(bytes)?;
+            return Ok(Self {
+                bytes: bytes.into(),
+                leaf,
+                text_len: bytes.len(),
+                lines: Vec::new(),
+                body,
+            });
+        }
         let note = SignedNote::parse_with(bytes, SIGNATURES_MAX, ENTRY_LEN_MAX)
             .map_err(|_| Refusal::Malformed("not a signed note of at most sixteen lines"))?;
         let text = note.text();
-        let (head, rest) = text.split_once('\n').ok_or(Refusal::Malformed("no second line"))?;
-        let kind = head
-            .strip_prefix("jejak/")
-            .and_then(|head| head.strip_suffix("/v1"))
-            .ok_or(Refusal::Malformed("the first line is not jejak/<kind>/v1"))?;
-        let json = rest
-            .strip_suffix('\n')
-            .filter(|json| !json.contains('\n'))
-            .ok_or(Refusal::Malformed("the text has not exactly two lines"))?;
-        let body = Body::from_canonical(kind, json)?;
+        let body = parse_text(text)?;
         let lines = note.lines().iter().map(|line| {
             let signature = line.signature().try_into().ok()?;
             Some(Line { key: KeyRef::new(line.name(), line.key_id()), signature })
@@ -176,8 +198,7 @@ impl Entry {
         let lines: Option<Vec<Line>> = lines.collect();
         let lines = lines.ok_or(Refusal::Malformed("a signature is not one of Ed25519"))?;
         check_order(body.author(), &lines)?;
-        let (text_len, leaf) = (text.len(), leaf_hash(bytes));
-        Ok(Self { bytes: bytes.into(), leaf, text_len, lines, body })
+        Ok(Self { bytes: bytes.into(), leaf, text_len: text.len(), lines, body })
     }
 
     /// The entry as it is logged.
@@ -247,10 +268,30 @@ impl Entry {
         let brought = match &self.body {
             Body::Manifest(manifest) => manifest.root_verifiers()?,
             Body::Mandate(mandate) => mandate.verifiers()?,
-            Body::Revocation(_) | Body::Tally(_) | Body::Freeze(_) => Vec::new(),
+            _ => Vec::new(),
         };
         Ok(CheckedEntry { entry: self, brought })
     }
+}
+
+/// Reads a state: its text alone, without an empty line and without signatures.
+fn parse_state(bytes: &[u8]) -> Result<Body, Refusal> {
+    let text = core::str::from_utf8(bytes).ok().filter(|text| text.len() <= STATE_LEN_MAX);
+    parse_text(text.ok_or(Refusal::Malformed("a state is text of at most 512 bytes"))?)
+}
+
+/// Reads the text of an entry: two lines, kind and canonical JSON.
+fn parse_text(text: &str) -> Result<Body, Refusal> {
+    let (head, rest) = text.split_once('\n').ok_or(Refusal::Malformed("no second line"))?;
+    let kind = head
+        .strip_prefix("jejak/")
+        .and_then(|head| head.strip_suffix("/v1"))
+        .ok_or(Refusal::Malformed("the first line is not jejak/<kind>/v1"))?;
+    let json = rest
+        .strip_suffix('\n')
+        .filter(|json| !json.contains('\n'))
+        .ok_or(Refusal::Malformed("the text has not exactly two lines"))?;
+    Body::from_canonical(kind, json)
 }
 
 /// The author first, then ascending by (name, key id), no key twice: one order for one set.

@@ -8,6 +8,7 @@ use alloc::{
 };
 
 use super::{
+    attestation::Attestation,
     authority::Authority,
     chains::{ChainHead, ChainId, ChainOwner, Chains, Names, UnitNumbers},
     entry::{Body, CheckedEntry, Entry},
@@ -15,9 +16,10 @@ use super::{
     ids::{Id, Word},
     keybook::{Key, KeyBook},
     manifest::{Election, Manifest, Role},
+    recap::{Place, Recap, Sealed, Trails},
     refusal::{Field, Refusal},
     register::{Contest, ContestRegister, Slot, UnitRegister},
-    statement::{DOCS_MAX, Doc, Tally},
+    statement::{Count, DOCS_MAX, Doc, Tally},
 };
 use crate::{merkle::Hash, note::VerifierKey};
 
@@ -36,6 +38,15 @@ pub struct Ledger {
     pub(super) units: UnitNumbers,
     pub(super) names: Names,
     pub(super) frozen: bool,
+    /// The recap of the manifest in force.
+    pub(super) recap: Option<Recap>,
+    /// Trails of units that are in no tree of the manifest in force.
+    pub(super) trails: Trails,
+    /// One past the newest state: the entries from here on are not sealed.
+    pub(super) covered: u64,
+    pub(super) sealed: Option<Arc<Sealed>>,
+    /// Chain and `seq` of each tally that was attested, and the key that did.
+    pub(super) attested: BTreeSet<(ChainId, u32, u32)>,
     unit_registers: BTreeMap<Hash, Arc<UnitRegister>>,
     contest_registers: BTreeMap<Hash, Arc<ContestRegister>>,
 }
@@ -65,6 +76,11 @@ impl Ledger {
             units: UnitNumbers::default(),
             names: Names::default(),
             frozen: false,
+            recap: None,
+            trails: Trails::new(),
+            covered: 0,
+            sealed: None,
+            attested: BTreeSet::new(),
             unit_registers: BTreeMap::new(),
             contest_registers: BTreeMap::new(),
         }
@@ -136,6 +152,11 @@ impl Ledger {
     /// Fails with the first rule that the entry breaks.
     pub fn apply(&mut self, checked: &CheckedEntry) -> Result<Outcome, Refusal> {
         let entry = checked.entry();
+        if let Body::State(state) = entry.body() {
+            // The only one that may follow a freeze: it covers it.
+            self.seal(state)?;
+            return Ok(Outcome::default());
+        }
         if self.frozen {
             return Err(Refusal::Frozen);
         }
@@ -158,6 +179,10 @@ impl Ledger {
                 Ok(Outcome::default())
             }
             (Body::Tally(tally), Some(election)) => self.tally(entry, tally, &election),
+            (Body::Attestation(attestation), Some(election)) => {
+                self.attestation(entry, attestation, &election)
+            }
+            (Body::State(_), _) => Err(Refusal::State),
             (Body::Freeze(_), Some(election)) => {
                 let signers = self.authority.signers(entry.signers())?;
                 self.authority.require_root(&election, &signers)?;
@@ -176,7 +201,7 @@ impl Ledger {
 
     /// Whether the statement was made for this log.
     fn check_place(&self, body: &Body) -> Result<(), Refusal> {
-        let (log, election, genesis) = body.place();
+        let Some((log, election, genesis)) = body.place() else { return Ok(()) };
         if log != &*self.origin {
             return Err(Refusal::Invalid(Field::Log));
         }
@@ -209,6 +234,7 @@ impl Ledger {
         let election = Election::new(manifest.clone(), self.size, entry.leaf(), units, contests)?;
         self.check_what_is_used(&election)?;
         // Nothing can fail from here on.
+        self.trails = self.all_trails();
         let old = self.election.as_ref().map(|old| &*old.units);
         if old.is_none_or(|old| old.sha256() != election.units.sha256()) {
             self.units.replace(old, &election.units);
@@ -222,7 +248,9 @@ impl Ledger {
         self.genesis.get_or_insert(entry.leaf());
         self.authority.insert(&new_roots);
         self.authority.set_roots(roots);
-        self.election = Some(Arc::new(election));
+        let election = Arc::new(election);
+        self.election = Some(election.clone());
+        self.rebuild_recap(&election);
         Ok(Outcome { keys: new_roots, ..Outcome::default() })
     }
 
@@ -277,9 +305,9 @@ impl Ledger {
         election: &Election,
     ) -> Result<Outcome, Refusal> {
         let signers = self.authority.signers(entry.signers())?;
-        let (slot, contest) = find_place(election, tally)?;
-        check_statement(election, contest, tally, slot)?;
-        let role = check_scope(election, &signers, tally, slot)?;
+        let at = find_place(election, tally.contest.as_str(), tally.unit.as_str())?;
+        check_statement(election, at.contest, tally, at.slot)?;
+        let role = check_scope(election, &signers, tally, at.slot)?;
         let owner = match role.official {
             true => ChainOwner::Official,
             false => ChainOwner::Key(signers[0].number()),
@@ -291,7 +319,8 @@ impl Ledger {
         let (Some(contest), Some(round)) = numbers else {
             unreachable!("every contest and round of a manifest has a number")
         };
-        let chain = ChainId { unit: self.units.of(slot), contest, round, owner };
+        let unit = self.units.of(at.slot);
+        let chain = ChainId { unit, contest, round, owner };
         let replaced = self.chains.head(&chain);
         let extends = match replaced {
             None => tally.seq == 0,
@@ -302,11 +331,54 @@ impl Ledger {
         if !extends {
             return Err(Refusal::Conflict { head: replaced });
         }
-        let flags = check_form(tally, &election.unit_facts(slot));
+        let flags = check_form(tally, &election.unit_facts(at.slot));
         let head = ChainHead { index: self.size, leaf: entry.leaf(), seq: tally.seq };
-        self.chains.advance(chain, head);
+        self.chains.advance(chain, head, tally.withdrawn(), counts(at.contest, tally));
+        self.recount(at.index, at.place, unit, entry);
         Ok(Outcome { flags, keys: Vec::new(), replaced })
     }
+
+    /// Takes what a key of a role that is not official says about one logged tally, once.
+    fn attestation(
+        &mut self,
+        entry: &Entry,
+        attestation: &Attestation,
+        election: &Election,
+    ) -> Result<Outcome, Refusal> {
+        let signers = self.authority.signers(entry.signers())?;
+        let Attestation { contest, unit, leaf, .. } = attestation;
+        let at = find_place(election, contest.as_str(), unit.as_str())?;
+        let number = self.names.contests.get(contest.as_str());
+        let number = number.ok_or(Refusal::Invalid(Field::Contest))?;
+        let unit = self.units.of(at.slot);
+        let found = self.chains.find(number, unit, leaf);
+        let (chain, seq) = found.ok_or(Refusal::Invalid(Field::Leaf))?;
+        let covers = |key: &Arc<Key>| covers(key, election, contest, at.slot);
+        let role = election.role(signers[0].role().as_str());
+        if !signers.iter().all(covers) || role.is_none_or(|role| role.official) {
+            return Err(Refusal::OutOfScope);
+        }
+        if !self.attested.insert((chain, seq, signers[0].number())) {
+            return Err(Refusal::Duplicate);
+        }
+        self.recount(at.index, at.place, unit, entry);
+        Ok(Outcome::default())
+    }
+}
+
+/// Where a statement belongs: contest and unit, in the registers and in the recap.
+struct At<'a> {
+    contest: &'a Contest,
+    /// Place of the contest in its register.
+    index: usize,
+    slot: Slot,
+    place: Place,
+}
+
+/// The numbers of a tally in the order in which they are kept.
+fn counts<'a>(contest: &'a Contest, tally: &'a Tally) -> impl Iterator<Item = Count> + 'a {
+    let votes = contest.options.iter().map(|option| tally.votes.get(option).copied().flatten());
+    votes.chain([tally.valid, tally.invalid, tally.total])
 }
 
 /// The options of a contest, in order.
@@ -314,16 +386,14 @@ fn options<'a>(election: &'a Election, contest: &str) -> Option<&'a [Id]> {
     election.contests.find(contest).map(|(_, found)| &*found.options)
 }
 
-/// The unit and the contest of a tally, if the one takes part in the other.
-fn find_place<'a>(election: &'a Election, tally: &Tally) -> Result<(Slot, &'a Contest), Refusal> {
-    let (place, contest) =
-        election.contests.find(tally.contest.as_str()).ok_or(Refusal::Invalid(Field::Contest))?;
-    let slot = election
-        .units
-        .slot(tally.unit.as_str())
-        .filter(|slot| election.takes_part(place, *slot))
-        .ok_or(Refusal::Invalid(Field::Unit))?;
-    Ok((slot, contest))
+/// The contest and the unit of a statement, if the one takes part in the other.
+fn find_place<'a>(election: &'a Election, contest: &str, unit: &str) -> Result<At<'a>, Refusal> {
+    let (index, contest) =
+        election.contests.find(contest).ok_or(Refusal::Invalid(Field::Contest))?;
+    let place = |slot| Some((slot, election.shapes()[index].place(slot)?));
+    let (slot, place) =
+        election.units.slot(unit).and_then(place).ok_or(Refusal::Invalid(Field::Unit))?;
+    Ok(At { contest, index, slot, place })
 }
 
 /// Whether the statement is whole by itself: known round and basis, every option once, children
@@ -350,6 +420,11 @@ fn check_statement(
     invalid(!tally.withdrawn() || tally.blank(), Field::Reason)
 }
 
+/// Whether a key speaks for this contest in this unit.
+fn covers(key: &Key, election: &Election, contest: &Id, slot: Slot) -> bool {
+    !key.is_root() && key.covers_contest(contest) && key.covers_unit(election, slot)
+}
+
 /// Whether the author may say this, and every co-signer speaks for the unit and the contest.
 fn check_scope<'a>(
     election: &'a Election,
@@ -357,10 +432,7 @@ fn check_scope<'a>(
     tally: &Tally,
     slot: Slot,
 ) -> Result<&'a Role, Refusal> {
-    let covers = |key: &Arc<Key>| {
-        !key.is_root() && key.covers_contest(&tally.contest) && key.covers_unit(election, slot)
-    };
-    if !signers.iter().all(covers) {
+    if !signers.iter().all(|key| covers(key, election, &tally.contest, slot)) {
         return Err(Refusal::OutOfScope);
     }
     let role = election.role(signers[0].role().as_str()).ok_or(Refusal::OutOfScope)?;

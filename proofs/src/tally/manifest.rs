@@ -1,15 +1,15 @@
 //! The manifest: the rules of one election, and the registers that they refer to.
 
 use alloc::{boxed::Box, collections::BTreeSet, sync::Arc, vec::Vec};
-use core::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     form::UnitFacts,
     ids::{Id, UnitCode, Word},
+    recap::Shape,
     refusal::{Field, Refusal},
-    register::{Contest, ContestRegister, Slot, UnitRegister},
+    register::{ContestRegister, Slot, UnitRegister},
 };
 use crate::{
     merkle::Hash,
@@ -219,8 +219,8 @@ pub struct Election {
     pub units: Arc<UnitRegister>,
     /// The contests.
     pub contests: Arc<ContestRegister>,
-    /// For each contest of the register, the subtrees in which it takes place.
-    scopes: Vec<Vec<Range<Slot>>>,
+    /// For each contest of the register, the units that take part.
+    shapes: Vec<Arc<Shape>>,
 }
 
 impl Election {
@@ -247,15 +247,10 @@ impl Election {
         {
             return Err(refusal);
         }
-        let scope = |contest: &Contest| {
-            let ranges = contest
-                .scope
-                .iter()
-                .map(|code| units.slot(code.as_str()).map(|slot| units.subtree(slot)));
-            ranges.collect::<Option<Vec<_>>>()
-        };
-        let scopes = contests.contests().iter().map(scope).collect::<Option<Vec<_>>>();
-        Ok(Self { scopes: scopes.ok_or(refusal)?, manifest, index, leaf, units, contests })
+        let is_station = |slot| manifest.station_kinds.contains(units.kind(slot));
+        let shape = |contest| Some(Arc::new(Shape::new(contest, &units, is_station)?));
+        let shapes = contests.contests().iter().map(shape).collect::<Option<Vec<_>>>();
+        Ok(Self { shapes: shapes.ok_or(refusal)?, manifest, index, leaf, units, contests })
     }
 
     /// The role with this id.
@@ -263,11 +258,9 @@ impl Election {
         self.manifest.roles.iter().find(|role| role.id.as_str() == id)
     }
 
-    /// Whether the contest at `place` of the register is held in this unit, or below it.
-    pub fn takes_part(&self, place: usize, slot: Slot) -> bool {
-        let unit = self.units.subtree(slot);
-        // Subtrees are nested or apart: either the scope holds the unit, or the unit the scope.
-        self.scopes[place].iter().any(|scope| scope.contains(&slot) || unit.contains(&scope.start))
+    /// For each contest of the register, the units that take part.
+    pub fn shapes(&self) -> &[Arc<Shape>] {
+        &self.shapes
     }
 
     /// Whether the unit is a polling station.

@@ -4,6 +4,7 @@
 //! (signatures: pure and parallel) and [`Ledger::apply`] (who may say what, in which order:
 //! sequential). The log uses them to admit, every monitor uses the very same to audit.
 
+mod attestation;
 mod authority;
 mod chains;
 mod entry;
@@ -14,11 +15,15 @@ mod keybook;
 mod ledger;
 mod mandate;
 mod manifest;
+mod recap;
 mod refusal;
 mod register;
 mod snapshot;
+mod standing;
+mod state;
 mod statement;
 
+pub use attestation::{Attestation, AttestationVerdict};
 pub use chains::{ChainHead, ChainOwner};
 pub use entry::{Body, CheckedEntry, Entry, SIGNATURES_MAX};
 pub use form::{
@@ -36,10 +41,18 @@ pub use manifest::{
     Election, FileRef, LIST_MAX, LogKey, Manifest, ManifestReason, ROOT_KEYS_MAX, ROOT_ROLE,
     Registers, Role,
 };
+pub use recap::{
+    Below, ContestRecap, FIXED_COUNTERS, Level, Place, ProvenRecap, ProvenUnit,
+    RECAP_PROOF_LEN_MAX, Recap, RecapProof, RecapProofError, Record, RecordHead, Sealed, Shape,
+    Sibling, Status, Unsealed, Values, contest_hash, counter, inner_hash, region_hash,
+    station_hash, trail_hash,
+};
 pub use refusal::{Field, Refusal};
 pub use register::{
     Contest, ContestRegister, NAME_DIGITS_MAX, NAME_LEN_MAX, OPTIONS_MAX, REGISTER_LEN_MAX,
     RegisterError, RegisterErrorKind, Slot, UNIT_HEADER, Unit, UnitRegister,
 };
 pub use snapshot::{Snapshot, SnapshotError};
+pub use standing::Standing;
+pub use state::{STATE_GAP_MAX, STATE_LEN_MAX, State};
 pub use statement::{Ballots, Children, Count, DOCS_MAX, Doc, Media, Reason, Sexes, Tally, Voters};

@@ -36,6 +36,9 @@ pub enum Refusal {
     /// The log has ended.
     #[error("the log is frozen")]
     Frozen,
+    /// A state entry that does not follow from the entries before it, or that a submitter sent.
+    #[error("a state entry is the log's own, and follows from the entries before it")]
+    State,
     /// A well-formed field has a value that the manifest in force does not know or allow.
     #[error("{} is not acceptable here", .0.name())]
     Invalid(Field),
@@ -90,6 +93,8 @@ fields! {
     Key = "key",
     /// No key or too many in a mandate.
     Keys = "keys",
+    /// Not the leaf hash of a tally that is logged about this contest in this unit.
+    Leaf = "leaf",
     /// Empty or with doubles.
     Levels = "levels",
     /// Another log, or an origin that looks like the first line of an entry or a cosignature.
@@ -139,7 +144,7 @@ impl Refusal {
             Self::BadSignature => "bad_signature",
             Self::UnknownKey => "unknown_key",
             Self::KeyRevoked => "key_revoked",
-            Self::OutOfScope => "out_of_scope",
+            Self::OutOfScope | Self::State => "out_of_scope",
             Self::Conflict { .. } => "conflict",
             Self::Duplicate => "duplicate",
             Self::Frozen => "log_frozen",

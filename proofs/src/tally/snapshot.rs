@@ -9,13 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     authority::Authority,
-    chains::{ChainHead, ChainId, ChainOwner, Names, UnitNumbers},
+    chains::{ChainHead, ChainId, ChainOwner, Names, Newest, UnitNumbers},
     entry::{Body, Entry},
     ids::{Id, UnitCode},
     keybook::Key,
     ledger::Ledger,
     manifest::Election,
+    recap::Trail,
     register::{ContestRegister, UnitRegister},
+    statement::Count,
 };
 use crate::{merkle::Hash, note::VerifierKey};
 
@@ -34,6 +36,26 @@ pub struct Snapshot {
     units: UnitNumbers,
     names: Names,
     frozen: bool,
+    trails: Vec<SavedTrail>,
+    /// Key numbers of attestations, with the chain and `seq` of their tallies.
+    attested: Vec<(ChainId, u32, u32)>,
+    covered: u64,
+}
+
+/// What the log says about one contest in one unit, by their numbers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SavedTrail {
+    contest: u32,
+    unit: u32,
+    trail: [u8; 32],
+    indexes: Vec<u64>,
+}
+
+impl SavedTrail {
+    fn restore(self) -> ((u32, u32), Trail) {
+        let (entries, trail) = (self.indexes.len() as u32, Hash::new(self.trail));
+        ((self.contest, self.unit), Trail { entries, trail, indexes: self.indexes })
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,6 +75,9 @@ struct SavedChain {
     index: u64,
     leaf: [u8; 32],
     seq: u32,
+    withdrawn: bool,
+    counts: Vec<Count>,
+    replaced: Vec<[u8; 32]>,
 }
 
 /// Why a snapshot cannot be taken up: replay the log instead.
@@ -79,11 +104,14 @@ impl Ledger {
             depth: key.depth,
             index: key.index,
         };
-        let chain = |(chain, head): (&ChainId, &ChainHead)| SavedChain {
+        let chain = |(chain, newest): (&ChainId, &Newest)| SavedChain {
             chain: *chain,
-            index: head.index,
-            leaf: *head.leaf.as_bytes(),
-            seq: head.seq,
+            index: newest.head.index,
+            leaf: *newest.head.leaf.as_bytes(),
+            seq: newest.head.seq,
+            withdrawn: newest.withdrawn,
+            counts: self.chains.values(newest).counts().collect(),
+            replaced: self.chains.replaced(chain).iter().map(|leaf| *leaf.as_bytes()).collect(),
         };
         let election = self.election.as_deref();
         Snapshot {
@@ -98,7 +126,20 @@ impl Ledger {
             units: self.units.clone(),
             names: self.names.clone(),
             frozen: self.frozen,
+            trails: self.saved_trails(),
+            attested: self.attested.iter().copied().collect(),
+            covered: self.covered,
         }
+    }
+
+    fn saved_trails(&self) -> Vec<SavedTrail> {
+        let saved = |((contest, unit), trail): ((u32, u32), Trail)| SavedTrail {
+            contest,
+            unit,
+            trail: *trail.trail.as_bytes(),
+            indexes: trail.indexes,
+        };
+        self.all_trails().into_iter().map(saved).collect()
     }
 
     /// Takes up a snapshot, with the entry of the manifest that was in force and its registers.
@@ -136,11 +177,14 @@ impl Ledger {
         if !fits {
             return Err(SnapshotError::Contents);
         }
-        let chain = |saved: SavedChain| {
-            let leaf = Hash::new(saved.leaf);
-            (saved.chain, ChainHead { index: saved.index, leaf, seq: saved.seq })
-        };
-        ledger.chains = snapshot.chains.into_iter().map(chain).collect();
+        let mut whole = true;
+        for saved in snapshot.chains {
+            let head =
+                ChainHead { index: saved.index, leaf: Hash::new(saved.leaf), seq: saved.seq };
+            let replaced: Vec<Hash> = saved.replaced.into_iter().map(Hash::new).collect();
+            whole &= replaced.len() == saved.seq as usize;
+            ledger.chains.restore(saved.chain, head, saved.withdrawn, saved.counts, replaced);
+        }
         let known = |chain: &ChainId| {
             let owner = match chain.owner {
                 ChainOwner::Official => true,
@@ -150,15 +194,26 @@ impl Ledger {
                 && snapshot.units.knows(chain.unit)
                 && snapshot.names.knows(chain.contest, chain.round)
         };
-        if !ledger.chains.iter().all(|(chain, _)| known(chain)) {
+        whole &= ledger.chains.iter().all(|(chain, _)| known(chain));
+        whole &= snapshot.attested.iter().all(|(chain, _, key)| {
+            known(chain) && ledger.chains.head(chain).is_some() && ledger.authority.mandated(*key)
+        });
+        let placed = |trail: &SavedTrail| {
+            snapshot.units.knows(trail.unit) && snapshot.names.knows(trail.contest, 0)
+        };
+        if !whole || !snapshot.trails.iter().all(placed) || snapshot.covered > snapshot.size {
             return Err(SnapshotError::Contents);
         }
+        let election = Arc::new(election);
         ledger.size = snapshot.size;
         ledger.genesis = Some(genesis);
-        ledger.election = Some(Arc::new(election));
+        ledger.election = Some(election.clone());
         ledger.units = snapshot.units;
         ledger.names = snapshot.names;
         ledger.frozen = snapshot.frozen;
+        ledger.attested = snapshot.attested.into_iter().collect();
+        let trails = snapshot.trails.into_iter().map(SavedTrail::restore).collect();
+        ledger.restore_recap(&election, trails, snapshot.covered);
         Ok(ledger)
     }
 }

@@ -266,8 +266,47 @@ fn other_rows() -> Vec<(Refusal, Offer)> {
     ]
 }
 
+fn attestation_rows() -> Vec<(Refusal, Offer)> {
+    vec![
+        (invalid(Field::Leaf), |world| {
+            let body = world.attestation(&key(OBSERVER), "ppwp", STATION, hash(1));
+            signed(&body, &[key(OBSERVER)])
+        }),
+        (invalid(Field::Leaf), |world| {
+            let by = key(KPPS_TWO);
+            let elsewhere = world.tally(&by, "ppwp", STATION_TWO);
+            let leaf = world.accept(&tally(&elsewhere), &[by]);
+            let body = world.attestation(&key(OBSERVER), "ppwp", STATION, leaf);
+            signed(&body, &[key(OBSERVER)])
+        }),
+        (Refusal::OutOfScope, |world| {
+            let by = key(KPPS);
+            let leaf = world.accept(&tally(&world.tally(&by, "ppwp", STATION)), &[by]);
+            // An official role speaks by tallies.
+            signed(&world.attestation(&key(PPK), "ppwp", STATION, leaf), &[key(PPK)])
+        }),
+        (Refusal::OutOfScope, |world| {
+            let by = key(KPPS);
+            let leaf = world.accept(&tally(&world.tally(&by, "dpd", STATION)), &[by]);
+            // The party witness speaks for `ppwp` only.
+            signed(&world.attestation(&key(SAKSI), "dpd", STATION, leaf), &[key(SAKSI)])
+        }),
+        (Refusal::Duplicate, |world| {
+            let by = key(KPPS);
+            let leaf = world.accept(&tally(&world.tally(&by, "ppwp", STATION)), &[by]);
+            let body = world.attestation(&key(OBSERVER), "ppwp", STATION, leaf);
+            world.accept(&body, &[key(OBSERVER)]);
+            signed(&body, &[key(OBSERVER), key(OBSERVER_TWO)])
+        }),
+        (Refusal::State, |_| {
+            let (contests, manifest, recap) = (3, hash(1), hash(2));
+            Body::State(State { contests, manifest, recap, size: 2 }).text().into_bytes()
+        }),
+    ]
+}
+
 fn rows() -> Vec<(Refusal, Offer)> {
-    [tally_rows(), manifest_rows(), mandate_rows(), other_rows()].concat()
+    [tally_rows(), attestation_rows(), manifest_rows(), mandate_rows(), other_rows()].concat()
 }
 
 #[test]

@@ -176,8 +176,8 @@ fn a_scope_without_units_covers_nothing() {
 #[test]
 fn added_units_and_contests_count_from_the_next_entry_on() {
     let mut world = World::new();
-    let overseas = unit("99", "ID", "province");
-    let more = [units(), vec![overseas]].concat();
+    let overseas = [unit("99", "ID", "province"), unit("99.001", "99", "tps")];
+    let more = [units(), overseas.to_vec()].concat();
     let more_contests = [contests(), vec![contest("dpr:99", &["1"], &["99"])]].concat();
     let body = |world: &World| Tally {
         votes: [(id("1"), Some(1))].into(),

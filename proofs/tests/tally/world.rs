@@ -291,6 +291,27 @@ impl World {
         }
     }
 
+    pub fn attestation(&self, author: &SigningKey, contest: &str, unit: &str, leaf: Hash) -> Body {
+        Body::Attestation(Attestation {
+            by: key_ref(author),
+            contest: id(contest),
+            election: id("id-2024"),
+            genesis: self.genesis(),
+            leaf,
+            log: ORIGIN.into(),
+            unit: code(unit),
+            verdict: AttestationVerdict::Disagrees,
+        })
+    }
+
+    /// Seals everything so far.
+    pub fn seal(&mut self) -> State {
+        let state = self.ledger.next_state().unwrap();
+        let bytes = Body::State(state.clone()).text().into_bytes();
+        self.submit(&bytes).unwrap();
+        state
+    }
+
     pub fn mandate(&self, author: &SigningKey, keys: &[MandatedKey]) -> Body {
         Body::Mandate(Mandate {
             by: key_ref(author),

@@ -1,0 +1,73 @@
+//! Rows in pages that clones share until one of them writes: a clone costs a pointer a page, so
+//! readers hold a sealed recap while the ledger goes on.
+
+use alloc::{sync::Arc, vec, vec::Vec};
+
+/// Rows of one page.
+const PAGE_ROWS: usize = 32;
+
+/// A table of rows of `width` values each. Writing copies the page if a clone still has it.
+#[derive(Clone, Debug)]
+pub struct Pages<T> {
+    width: usize,
+    rows: usize,
+    pages: Vec<Arc<[T]>>,
+}
+
+impl<T: Copy> Pages<T> {
+    /// A table of `rows` rows full of `value`. Pages that nobody wrote to are one page in memory.
+    pub fn filled(rows: usize, width: usize, value: T) -> Self {
+        let page: Arc<[T]> = vec![value; width * PAGE_ROWS].into();
+        Self { width, rows, pages: vec![page; rows.div_ceil(PAGE_ROWS)] }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// A row that is in the table.
+    pub fn row(&self, row: usize) -> &[T] {
+        let start = row % PAGE_ROWS * self.width;
+        &self.pages[row / PAGE_ROWS][start..start + self.width]
+    }
+
+    /// A row that is in the table, to be written to.
+    pub fn row_mut(&mut self, row: usize) -> &mut [T] {
+        let start = row % PAGE_ROWS * self.width;
+        &mut Arc::make_mut(&mut self.pages[row / PAGE_ROWS])[start..start + self.width]
+    }
+
+    /// Appends a row.
+    pub fn push(&mut self, row: &[T]) {
+        debug_assert_eq!(row.len(), self.width);
+        if self.rows == self.pages.len() * PAGE_ROWS {
+            self.pages.push(row.repeat(PAGE_ROWS).into());
+        }
+        self.rows += 1;
+        self.row_mut(self.rows - 1).copy_from_slice(row);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_share_what_neither_wrote() {
+        let mut table = Pages::filled(100, 3, 0_u32);
+        table.row_mut(99).copy_from_slice(&[1, 2, 3]);
+        let old = table.clone();
+        table.row_mut(99)[0] = 9;
+        table.push(&[4, 5, 6]);
+        assert_eq!(old.row(99), [1, 2, 3]);
+        assert_eq!(table.row(99), [9, 2, 3]);
+        assert_eq!(table.row(100), [4, 5, 6]);
+        assert_eq!((old.len(), table.len()), (100, 101));
+        assert!(Arc::ptr_eq(&old.pages[0], &table.pages[1]), "one page for all that is empty");
+        for row in 101..200_u32 {
+            table.push(&[row; 3]);
+        }
+        assert!((101..200).all(|row| table.row(row as usize) == [row; 3]));
+    }
+}

@@ -1,0 +1,345 @@
+//! The recap of one contest: a tree of sums that follows the unit register.
+
+use alloc::{collections::BTreeSet, sync::Arc, vec, vec::Vec};
+
+use super::{
+    Values,
+    pages::Pages,
+    record::{
+        Below, FIXED_COUNTERS, Record, RecordHead, Status, contest_hash, counter, inner_hash,
+        region_hash, station_hash, trail_hash,
+    },
+    shape::{Place, Shape},
+};
+use crate::{
+    merkle::{Hash, TreeHead},
+    tally::{
+        ids::Id,
+        register::{Contest, UnitRegister},
+    },
+};
+
+/// No entry: the end of a unit's list of entries.
+const NO_LINK: u32 = u32::MAX;
+
+/// What a unit's hash is made of, and the hash as of the last [`ContestRecap::settle`].
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    hash: Hash,
+    record: Record,
+    /// Numbers of the head that are null; stations only.
+    unreadable: u32,
+    /// The newest entry about the unit, in the list of all.
+    link: u32,
+}
+
+impl Node {
+    const EMPTY: Self =
+        Self { hash: TreeHead::EMPTY.root, record: Record::EMPTY, unreadable: 0, link: NO_LINK };
+}
+
+/// One entry about a unit, and the place of the one before.
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    index: u64,
+    before: u32,
+}
+
+/// The recap of one contest under the register in force. Clones share what neither changed.
+#[derive(Clone, Debug)]
+pub struct ContestRecap {
+    shape: Arc<Shape>,
+    units: Arc<UnitRegister>,
+    contest: Contest,
+    nodes: Pages<Node>,
+    /// For each station: votes in the order of the options, valid, invalid, total; null is 0.
+    values: Pages<u32>,
+    /// For each region: its counters.
+    sums: Pages<u64>,
+    links: Pages<Link>,
+    /// Places whose hashes are out of date; those above them are too.
+    stale: BTreeSet<Place>,
+    /// Whether nothing was hashed yet.
+    new: bool,
+}
+
+/// A child of a region as it goes into the tree between the children.
+#[derive(Clone, Debug)]
+pub struct Child {
+    /// Its hash.
+    pub hash: Hash,
+    /// Its counters.
+    pub counters: Vec<u64>,
+}
+
+impl ContestRecap {
+    /// A recap in which nothing was reported.
+    pub fn new(contest: &Contest, shape: Arc<Shape>, units: Arc<UnitRegister>) -> Self {
+        let options = contest.options.len();
+        Self {
+            nodes: Pages::filled(shape.count(), 1, Node::EMPTY),
+            values: Pages::filled(shape.stations(), options + 3, 0),
+            sums: Pages::filled(shape.regions(), options + FIXED_COUNTERS, 0),
+            links: Pages::filled(0, 1, Link { index: 0, before: NO_LINK }),
+            contest: contest.clone(),
+            stale: BTreeSet::new(),
+            new: true,
+            shape,
+            units,
+        }
+    }
+
+    /// The contest.
+    pub fn contest(&self) -> &Contest {
+        &self.contest
+    }
+
+    /// The units that take part.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The register whose units they are.
+    pub fn units(&self) -> &UnitRegister {
+        &self.units
+    }
+
+    /// Code of the unit at `place`.
+    pub fn code(&self, place: Place) -> &str {
+        self.units.code(self.shape.slot(place))
+    }
+
+    /// The unit with this code, if it takes part.
+    pub fn find(&self, code: &str) -> Option<Place> {
+        self.shape.place(self.units.slot(code)?)
+    }
+
+    /// The record of the unit at `place`.
+    pub fn record(&self, place: Place) -> &Record {
+        &self.node(place).record
+    }
+
+    /// The hash of the unit at `place`, as of the last [`ContestRecap::settle`].
+    pub fn hash(&self, place: Place) -> &Hash {
+        &self.node(place).hash
+    }
+
+    /// Indexes of all entries about the unit, oldest first.
+    pub fn entries(&self, place: Place) -> Vec<u64> {
+        let mut indexes = vec![];
+        let mut link = self.node(place).link;
+        while link != NO_LINK {
+            let entry = self.links.row(link as usize)[0];
+            indexes.push(entry.index);
+            link = entry.before;
+        }
+        indexes.reverse();
+        indexes
+    }
+
+    /// The counters of the unit at `place`: of a station from its record, of a region the sums as
+    /// of the last [`ContestRecap::settle`].
+    pub fn counters(&self, place: Place) -> Vec<u64> {
+        let mut counters = vec![];
+        self.add_counters(place, &mut counters);
+        counters
+    }
+
+    fn node(&self, place: Place) -> &Node {
+        &self.nodes.row(place as usize)[0]
+    }
+
+    fn node_mut(&mut self, place: Place) -> &mut Node {
+        &mut self.nodes.row_mut(place as usize)[0]
+    }
+
+    /// Appends the counters of the unit at `place` to `out`.
+    fn add_counters(&self, place: Place, out: &mut Vec<u64>) {
+        let row = self.shape.row(place);
+        if !self.shape.is_station(place) {
+            out.extend_from_slice(self.sums.row(row));
+            return;
+        }
+        let node = self.node(place);
+        let registered = self.units.registered(self.shape.slot(place));
+        let registered =
+            u64::from(registered.l.unwrap_or(0)) + u64::from(registered.p.unwrap_or(0));
+        let status = |status| u64::from(node.record.status == status);
+        out.extend(self.values.row(row).iter().copied().map(u64::from));
+        out.extend([
+            registered,
+            1,
+            1 - status(Status::None),
+            status(Status::Corrected),
+            status(Status::Disputed),
+            u64::from(node.unreadable),
+        ]);
+    }
+
+    /// One more entry about the unit at `place`.
+    pub fn note(&mut self, place: Place, index: u64, leaf: &Hash) {
+        let link = self.links.len() as u32;
+        let node = self.node_mut(place);
+        node.record.trail = trail_hash(&node.record.trail, index, leaf);
+        node.record.entries = node.record.entries.checked_add(1).expect("fewer entries than 2^32");
+        let before = core::mem::replace(&mut node.link, link);
+        self.links.push(&[Link { index, before }]);
+        self.stale.insert(place);
+    }
+
+    /// What the chains of the unit at `place` say now.
+    pub fn set(&mut self, place: Place, status: Status, head: Option<(RecordHead, Values<'_>)>) {
+        let (station, row) = (self.shape.is_station(place), self.shape.row(place));
+        let node = self.node_mut(place);
+        node.record.status = status;
+        node.record.head = head.map(|(head, _)| head);
+        if station {
+            let values = self.values.row_mut(row);
+            values.fill(0);
+            let mut unreadable = 0;
+            if let Some((_, given)) = head {
+                for (value, given) in values.iter_mut().zip(given.counts()) {
+                    unreadable += u32::from(given.is_none());
+                    *value = given.unwrap_or(0);
+                }
+            }
+            self.node_mut(place).unreadable = unreadable;
+        }
+        self.stale.insert(place);
+    }
+
+    /// What outlasts a change of the register: trail, number of entries, and the list of them.
+    pub fn take_trail(&self, place: Place) -> Option<(Record, Vec<u64>)> {
+        let record = *self.record(place);
+        (record.entries > 0).then(|| (record, self.entries(place)))
+    }
+
+    /// Gives a unit back what [`ContestRecap::take_trail`] took.
+    pub fn restore_trail(&mut self, place: Place, entries: u32, trail: Hash, indexes: &[u64]) {
+        for index in indexes {
+            let link = self.links.len() as u32;
+            let before = core::mem::replace(&mut self.node_mut(place).link, link);
+            self.links.push(&[Link { index: *index, before }]);
+        }
+        let node = self.node_mut(place);
+        (node.record.entries, node.record.trail) = (entries, trail);
+    }
+
+    /// Brings every hash and sum up to date, from below, and touches only what is stale.
+    pub fn settle(&mut self) {
+        if core::mem::take(&mut self.new) {
+            self.stale.clear();
+            (0..self.shape.count() as Place).rev().for_each(|place| self.rehash(place));
+            return;
+        }
+        // Children have larger places than their parents: each is done before the one above it.
+        while let Some(place) = self.stale.pop_last() {
+            self.rehash(place);
+            self.stale.extend(self.shape.parent(place));
+        }
+    }
+
+    fn rehash(&mut self, place: Place) {
+        let id = self.contest.id.as_str();
+        let code = self.code(place);
+        let record = self.record(place);
+        let hash = if self.shape.is_station(place) {
+            station_hash(id, code, record, &self.counters(place))
+        } else {
+            let (below, sums) = self.fold(place);
+            let hash = region_hash(id, code, record, &below, &sums);
+            self.sums.row_mut(self.shape.row(place)).copy_from_slice(&sums);
+            hash
+        };
+        self.node_mut(place).hash = hash;
+    }
+
+    /// The root over the children of a region, and their sums.
+    fn fold(&self, place: Place) -> (Below, Vec<u64>) {
+        let mut peaks = Peaks::new(self.contest.options.len() + FIXED_COUNTERS);
+        let children = self.shape.children(place);
+        children.for_each(|child| {
+            peaks.push(*self.hash(child), |counters| self.add_counters(child, counters));
+        });
+        peaks.finish()
+    }
+
+    /// How many children take part, and the root over them.
+    pub fn below(&self, place: Place) -> Below {
+        self.fold(place).0
+    }
+
+    /// The children of a region with what goes into the tree between them.
+    pub fn children(&self, place: Place) -> Vec<Child> {
+        let child = |child| Child { hash: *self.hash(child), counters: self.counters(child) };
+        self.shape.children(place).map(child).collect()
+    }
+
+    /// The hash of the contest under the manifest with this leaf hash.
+    pub fn contest_hash(&self, manifest: &Hash) -> Hash {
+        let options: &[Id] = &self.contest.options;
+        let top = self.counters(0);
+        contest_hash(self.contest.id.as_str(), options, manifest, &top, self.hash(0))
+    }
+}
+
+/// Complete subtrees over a row of children, largest first, as the frontier of a Merkle tree, each
+/// with its sums.
+struct Peaks {
+    width: usize,
+    count: u32,
+    hashes: Vec<Hash>,
+    counters: Vec<u64>,
+}
+
+impl Peaks {
+    fn new(width: usize) -> Self {
+        Self { width, count: 0, hashes: Vec::new(), counters: Vec::new() }
+    }
+
+    fn push(&mut self, hash: Hash, counters: impl FnOnce(&mut Vec<u64>)) {
+        self.hashes.push(hash);
+        counters(&mut self.counters);
+        // The new child completes one subtree for each trailing one of the count, like a carry.
+        (0..self.count.trailing_ones()).for_each(|_| self.join());
+        self.count += 1;
+    }
+
+    /// Joins the last two subtrees.
+    fn join(&mut self) {
+        let right = self.hashes.pop().expect("two subtrees");
+        let left = self.hashes.last_mut().expect("two subtrees");
+        let middle = self.counters.len() - self.width;
+        let (before, right_counters) = self.counters.split_at_mut(middle);
+        let left_counters = &mut before[middle - self.width..];
+        *left = inner_hash((left, left_counters), (&right, right_counters));
+        for (left, right) in left_counters.iter_mut().zip(right_counters) {
+            // A register has fewer than 2^26 units, and each adds less than 2^33 to a counter.
+            *left = left.checked_add(*right).expect("sums of 32-bit numbers");
+        }
+        self.counters.truncate(middle);
+    }
+
+    fn finish(mut self) -> (Below, Vec<u64>) {
+        while self.hashes.len() > 1 {
+            self.join();
+        }
+        let root = self.hashes.pop().unwrap_or(TreeHead::EMPTY.root);
+        self.counters.resize(self.width, 0);
+        (Below { count: self.count, root }, self.counters)
+    }
+}
+
+/// The counters of one station add up to what its status says.
+pub fn station_counters_fit(status: Status, counters: &[u64]) -> bool {
+    let Some(fixed) = counters.len().checked_sub(FIXED_COUNTERS) else { return false };
+    let at = |place: usize| counters[fixed + place];
+    let is = |wanted| u64::from(status == wanted);
+    let absent = status == Status::None;
+    let empty = counters[..fixed + counter::REGISTERED].iter().all(|value| *value == 0);
+    at(counter::STATIONS) == 1
+        && at(counter::REPORTED) == 1 - is(Status::None)
+        && at(counter::CORRECTED) == is(Status::Corrected)
+        && at(counter::DISPUTED) == is(Status::Disputed)
+        && (!absent || empty && at(counter::UNREADABLE) == 0)
+}
