@@ -13,6 +13,7 @@ mod edge;
 mod integrate;
 mod pool;
 mod recovery;
+mod registers;
 mod sequencer;
 mod view;
 
@@ -37,6 +38,7 @@ pub use jejak_proofs::tally::ChainHead;
 use self::{
     answer::Sequenced,
     pool::{Pool, Submission},
+    registers::Registers,
     sequencer::Stats,
     view::View,
 };
@@ -74,6 +76,7 @@ struct Shared {
     policy_text: String,
     log_key: VerifierKey,
     objects: Objects,
+    registers: Registers,
     pool: Pool,
     /// The newest published tree. Replaced by the sequencer alone, after the commit.
     view: RwLock<Arc<View>>,
@@ -212,13 +215,18 @@ impl Log {
     ///
     /// # Errors
     /// Fails if the store does, as all reads below.
-    pub fn tile(&self, id: TileId) -> Result<Option<Bytes>, ReadError> {
+    pub fn tile(&self, id: TileId) -> Result<Option<Vec<u8>>, ReadError> {
         self.0.view().tile(&self.0.objects, id)
     }
 
     /// A bundle of any width up to what the published tree has; `None` beyond.
-    pub fn bundle(&self, id: BundleId) -> Result<Option<Bytes>, ReadError> {
+    pub fn bundle(&self, id: BundleId) -> Result<Option<Vec<u8>>, ReadError> {
         self.0.view().bundle(&self.0.objects, id)
+    }
+
+    /// The most bytes that reading this bundle takes in memory; 0 beyond the published tree.
+    pub fn bundle_memory(&self, id: BundleId) -> Result<u64, ReadError> {
+        self.0.view().bundle_memory(&self.0.objects, id)
     }
 
     /// The bytes of an entry; `None` beyond the published tree.
@@ -280,9 +288,9 @@ impl Log {
         Ok(Some(Receipt { index, proof, checkpoint, extra: None }.to_string()))
     }
 
-    /// A register file by its hash.
+    /// A register file by its hash: every reader gets the same memory.
     pub fn register(&self, sha256: &Hash) -> Result<Option<Bytes>, ReadError> {
-        Ok(self.0.objects.register(sha256)?.map(Bytes::from))
+        Ok(self.0.registers.get(&self.0.objects, sha256)?)
     }
 
     /// What `log.json` says: where to find what, not to be trusted without the policy.

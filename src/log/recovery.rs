@@ -28,6 +28,7 @@ use super::{
     edge::{Edge, tile_root},
     integrate::integrate,
     pool::Pool,
+    registers::Registers,
     sequencer::{Fatal, Sequencer, Stats},
     view::{ReadError, View},
 };
@@ -489,6 +490,7 @@ fn start(opened: Opened, key: SigningKey) -> Result<Ready, OpenError> {
         policy_text,
         log_key,
         objects,
+        registers: Registers::default(),
         pool: Pool::default(),
         view: RwLock::new(Arc::new(view)),
         leaves: RwLock::new(leaves),

@@ -50,6 +50,9 @@ pub struct Limits {
     pub operator_connections_max: usize,
     /// Bytes of all bodies held at one time; then 503.
     pub bodies_bytes_max: usize,
+    /// Bytes of all tiles, bundles and batch answers that clients are still taking; then 503. No
+    /// less than the largest bundle, 16 MiB.
+    pub answers_bytes_max: usize,
     /// Reads of files at one time; further ones wait their turn.
     pub reads_max: usize,
     /// Time that the rest of a refused body is still taken in.
@@ -67,6 +70,7 @@ impl Default for Limits {
             connections_max: 4_096,
             operator_connections_max: 64,
             bodies_bytes_max: 256 * 1024 * 1024,
+            answers_bytes_max: 256 * 1024 * 1024,
             reads_max: 64,
             linger_time_max: Duration::from_secs(1),
         }

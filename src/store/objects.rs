@@ -198,6 +198,14 @@ impl Objects {
         Ok(bytes)
     }
 
+    /// The length of an object; `None` if it is missing.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn len(&self, id: ObjectId) -> Result<Option<u64>, StoreError> {
+        DiskFile::open(&self.root.join(id.path()))?.map(|file| file.len()).transpose()
+    }
+
     /// `len` bytes of an object from `offset` on; `None` if the object is missing.
     ///
     /// # Errors
