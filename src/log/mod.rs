@@ -143,11 +143,14 @@ impl Log {
         let sequenced = self.sequence(vec![entry]).await?;
         let result = sequenced.results.into_iter().next().ok_or(SubmitError::Unavailable)?;
         let item = result.map_err(SubmitError::Rejected)?;
-        let receipt = self
-            .receipt_under(&sequenced.view, item.index, Some(item.leaf))
-            .map_err(|error| self.unavailable(&error))?
-            .ok_or(SubmitError::Unavailable)?;
         let BatchItem { index, leaf, flags, new } = item;
+        let plan = Plan::inclusion(sequenced.view.head.size, index);
+        let receipt = self
+            .off_reactor(sequenced.view, plan.as_ref().ok(), move |log, view| {
+                log.receipt_under(view, index, Some(leaf))
+            })
+            .await?
+            .ok_or(SubmitError::Unavailable)?;
         Ok(Logged { index, leaf, flags, new, receipt })
     }
 
@@ -166,9 +169,33 @@ impl Log {
         let mut leaves: Vec<(u64, Hash)> = logged.map(|item| (item.index, item.leaf)).collect();
         leaves.sort_unstable();
         leaves.dedup();
-        let hashes = self.compact_proof(&view, &leaves).map_err(|e| self.unavailable(&e))?;
-        let indexes = leaves.into_iter().map(|(index, _)| index).collect();
+        let indexes: Vec<u64> = leaves.iter().map(|(index, _)| *index).collect();
+        let plan = Plan::batch(view.head.size, &indexes);
+        let hashes = self
+            .off_reactor(view.clone(), plan.as_ref().ok(), move |log, view| {
+                log.compact_proof(view, &leaves)
+            })
+            .await?;
         Ok(BatchLogged { results, checkpoint: view.note.clone(), indexes, hashes })
+    }
+
+    /// Proves out of `view`, here if the tiles of `plan` are in memory, as those of the newest
+    /// entries are; else on a thread that may wait for a disk.
+    async fn off_reactor<T: Send + 'static>(
+        &self,
+        view: Arc<View>,
+        plan: Option<&Plan>,
+        prove: impl FnOnce(&Self, &View) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, SubmitError> {
+        let proof = match plan.is_some_and(|plan| view.has_in_memory(plan)) {
+            true => prove(self, &view),
+            false => {
+                let log = self.clone();
+                let proving = tokio::task::spawn_blocking(move || prove(&log, &view));
+                proving.await.map_err(|_| SubmitError::Unavailable)?
+            }
+        };
+        proof.map_err(|error| self.unavailable(&error))
     }
 
     /// A compact proof that was verified: no answer leaves that its reader would refuse.

@@ -55,9 +55,7 @@ impl View {
 
     /// A tile of any width up to what the tree has; `None` beyond.
     pub fn tile(&self, objects: &Objects, id: TileId) -> Result<Option<Vec<u8>>, ReadError> {
-        let shift = 8 * (u32::from(id.level) + 1);
-        let full = id.index < self.head.size.checked_shr(shift).unwrap_or(0);
-        if !full {
+        if !self.is_full(id) {
             return Ok(self.edge.tile(id));
         }
         let object = ObjectId::Tile { level: id.level, index: id.index };
@@ -121,6 +119,20 @@ impl View {
     pub fn prove(&self, objects: &Objects, plan: &Plan) -> Result<Vec<Hash>, ReadError> {
         let hashes = self.nodes(objects, plan.nodes())?;
         Ok(plan.combine(&hashes).expect("one hash for each node of the plan"))
+    }
+
+    /// Whether all that a plan needs is in memory, so that proving reads no file.
+    pub fn has_in_memory(&self, plan: &Plan) -> bool {
+        let in_edge = |node: &NodeId| {
+            TileId::of_node(*node, self.head.size).is_some_and(|id| !self.is_full(id))
+        };
+        plan.nodes().iter().all(in_edge)
+    }
+
+    /// Whether the tile with this place is full in this tree, and so a file.
+    fn is_full(&self, id: TileId) -> bool {
+        let shift = 8 * (u32::from(id.level) + 1);
+        id.index < self.head.size.checked_shr(shift).unwrap_or(0)
     }
 
     /// The hashes of complete subtrees of this tree; each tile is read once.

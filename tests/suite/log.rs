@@ -1,6 +1,14 @@
 //! The log itself: what it admits, in which order, and what its answers rest on.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::BTreeSet,
+    fs::{self, OpenOptions},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    sync::mpsc::{RecvTimeoutError, channel},
+    thread,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use jejak::log::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, BatchItem, Log, Rejection, SubmitError};
@@ -9,9 +17,13 @@ use jejak_proofs::{
     tally::{ChainHead, Field, Refusal},
 };
 
+use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
+use tokio::time::sleep;
+
 use crate::{
     directory::{Directory, check, fill},
     election::{election, entry, key},
+    fixture::Fixture,
     oracle,
 };
 
@@ -266,4 +278,57 @@ async fn a_duplicate_is_not_answered_from_damaged_files() {
     fs::write(&tile, &good).unwrap();
     log.receipt(6).unwrap().unwrap();
     log.close().unwrap();
+}
+
+/// A tile that hangs when it is opened, until the returned path is opened for writing.
+fn hang(tile: &Path) {
+    fs::rename(tile, tile.with_extension("held")).unwrap();
+    mkfifoat(CWD, tile, Mode::RUSR | Mode::WUSR).unwrap();
+}
+
+/// Opens a pipe that somebody may be waiting on; whoever waits goes on.
+fn let_go(pipe: &Path) -> bool {
+    let waits = OFlags::NONBLOCK.bits().cast_signed();
+    OpenOptions::new().write(true).custom_flags(waits).open(pipe).is_ok()
+}
+
+#[tokio::test]
+async fn an_answer_that_waits_for_a_disk_holds_up_nobody_else() {
+    // One thread for all requests. The proof of a known entry needs a tile that is a file.
+    let fixture = Fixture::new(520).await;
+    let stall = fixture.stall().await;
+    let log = fixture.log.clone();
+    let alone = tokio::spawn(async move { log.submit(entry(300).into()).await });
+    let log = fixture.log.clone();
+    let both = vec![entry(301).into(), entry(302).into()];
+    let batch = tokio::spawn(async move { log.submit_batch(both).await });
+    while fixture.log.status().queue < 3 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let tile = fixture.directory.log().join("tile/0/001");
+    hang(&tile);
+    // If this thread waits for the disk it can only be freed from another one.
+    let (done, waiting) = channel();
+    let watchdog = thread::spawn({
+        let tile = tile.clone();
+        move || {
+            let mut late = 0;
+            while waiting.recv_timeout(Duration::from_secs(10)) == Err(RecvTimeoutError::Timeout) {
+                late += usize::from(let_go(&tile));
+            }
+            late
+        }
+    });
+    stall.release_after(Duration::ZERO).join().unwrap();
+    while !(alone.is_finished() && batch.is_finished()) {
+        sleep(Duration::from_millis(5)).await;
+        let_go(&tile);
+    }
+    // A pipe is no tile: the entries are logged, and their proofs cannot be made now.
+    assert_eq!(alone.await.unwrap().unwrap_err(), SubmitError::Unavailable);
+    assert_eq!(batch.await.unwrap().unwrap_err(), SubmitError::Unavailable);
+    fs::rename(tile.with_extension("held"), &tile).unwrap();
+    assert!(!fixture.log.submit(entry(300).into()).await.unwrap().new);
+    done.send(()).unwrap();
+    assert_eq!(watchdog.join().unwrap(), 0, "the requests waited for each other");
 }
