@@ -20,7 +20,10 @@ mod view;
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread::JoinHandle,
 };
 
@@ -87,6 +90,8 @@ struct Shared {
     /// The manifest in force: index of its entry, and what `log.json` says about it.
     manifest: RwLock<ManifestInForce>,
     stats: Mutex<Stats>,
+    /// Whether entries found room on disk when that was last asked. Written by the sequencer alone.
+    has_room: AtomicBool,
     /// Size up to which full tiles and bundles are durable.
     durable: AtomicU64,
     /// Set once, when the log stopped for good and must not go on.
@@ -342,7 +347,9 @@ impl Log {
             time_ms: view.time_ms,
             checkpoint_age_ms: crate::clock::now_ms().saturating_sub(view.time_ms),
             queue: self.0.pool.len() as u64,
-            accepting: !self.0.read_only && self.0.pool.is_open(),
+            accepting: !self.0.read_only
+                && self.0.pool.is_open()
+                && self.0.has_room.load(Ordering::Acquire),
             batch_sizes: stats.batch_sizes(),
             batched: stats.entries,
         }

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -72,6 +73,11 @@ impl Submission {
     pub fn framed_len(&self) -> usize {
         self.candidates.iter().map(Candidate::len).sum()
     }
+
+    /// Whether any of its entries may have to be logged.
+    pub fn needs_room(&self) -> bool {
+        self.candidates.iter().any(|candidate| matches!(candidate, Candidate::Fresh { .. }))
+    }
 }
 
 /// Submissions between the requests that bring them and the one thread that sequences them.
@@ -115,12 +121,16 @@ impl Pool {
     /// the pool is closed and empty. While a batch syncs, the next one gathers here: load makes
     /// batches, not a timer.
     pub fn take(&self) -> Option<Vec<Submission>> {
-        let mut waiting = self.lock();
-        while waiting.submissions.is_empty() {
-            if waiting.closed {
-                return None;
-            }
-            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        self.take_within(Duration::MAX)
+    }
+
+    /// As [`take`](Self::take), but takes nothing once `patience` is over.
+    pub fn take_within(&self, patience: Duration) -> Option<Vec<Submission>> {
+        let idle = |waiting: &mut Waiting| waiting.submissions.is_empty() && !waiting.closed;
+        let waited = self.changed.wait_timeout_while(self.lock(), patience, idle);
+        let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waiting.submissions.is_empty() && waiting.closed {
+            return None;
         }
         let (mut entries, mut bytes) = (0, 0);
         let mut taken = Vec::new();
@@ -177,7 +187,7 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, thread, time::Duration};
+    use std::{sync::Arc, thread};
 
     use super::*;
 
@@ -256,6 +266,17 @@ mod tests {
         thread::sleep(Duration::from_millis(20));
         waiting.close();
         assert!(taker.join().unwrap(), "whoever waits is woken");
+    }
+
+    #[test]
+    fn who_is_out_of_patience_takes_nothing() {
+        let pool = Pool::default();
+        assert!(pool.take_within(Duration::from_millis(1)).unwrap().is_empty());
+        let (submission, _answer) = of(1);
+        pool.push(submission).unwrap();
+        assert_eq!(sizes(&pool.take_within(Duration::ZERO).unwrap()), [1]);
+        pool.close();
+        assert!(pool.take_within(Duration::ZERO).is_none());
     }
 
     #[test]

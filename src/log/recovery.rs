@@ -4,7 +4,10 @@ use std::{
     fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicU64, atomic::Ordering},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -497,6 +500,7 @@ fn start(opened: Opened, key: SigningKey) -> Result<Ready, OpenError> {
         keys: RwLock::new(keys),
         manifest: RwLock::new(manifest),
         stats: Mutex::new(Stats::default()),
+        has_room: AtomicBool::new(true),
         durable: AtomicU64::new(0),
         fatal: watch::Sender::new(None),
         threads: Mutex::default(),
@@ -516,7 +520,10 @@ impl Ready {
             }
             return Ok(Log(shared));
         };
-        let sequencer = Sequencer { shared: shared.clone(), ledger, journal, key, snapshot };
+        let no_room = None;
+        let mut sequencer =
+            Sequencer { shared: shared.clone(), ledger, journal, key, snapshot, no_room };
+        sequencer.look_for_room(0);
         let sequencing = spawn("sequencer", shared.clone(), move || {
             // The lock goes with the sequencer: nobody else may write before it is done.
             let _lock = lock;

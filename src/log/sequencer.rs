@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError, atomic::Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -30,6 +30,9 @@ use crate::{
 
 /// Entries between two snapshots of the ledger.
 const SNAPSHOT_EVERY: u64 = 250_000;
+
+/// How often a full disk is looked at again while nothing comes.
+const ROOM_CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a log stopped for good: the process must end, and start-up finds out what is true on disk.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +66,8 @@ pub(super) struct Sequencer {
     pub key: SigningKey,
     /// Size of the newest snapshot.
     pub snapshot: u64,
+    /// Bytes for which there was no room on disk when they were last asked for.
+    pub no_room: Option<u64>,
 }
 
 /// A batch that the ledger has admitted.
@@ -81,7 +86,7 @@ struct Admitted {
 impl Sequencer {
     /// Sequences until the pool is closed and empty, then leaves a clean directory.
     pub fn run(mut self) -> Result<(), Fatal> {
-        while let Some(batch) = self.shared.pool.take() {
+        while let Some(batch) = self.take() {
             self.sequence(batch)?;
             self.save_snapshot_when_due();
         }
@@ -92,13 +97,64 @@ impl Sequencer {
         Ok(())
     }
 
+    /// The next batch. While the disk is full, looks now and then whether it still is.
+    fn take(&mut self) -> Option<Vec<Submission>> {
+        loop {
+            let Some(framed_len) = self.no_room else { return self.shared.pool.take() };
+            let batch = self.shared.pool.take_within(ROOM_CHECK_EVERY)?;
+            if !batch.is_empty() {
+                return Some(batch);
+            }
+            self.look_for_room(framed_len);
+        }
+    }
+
+    /// Looks whether there is room for this many bytes, and takes none.
+    pub fn look_for_room(&mut self, framed_len: u64) {
+        self.note_room(framed_len, self.journal.check_room(framed_len));
+    }
+
+    /// Makes room for what may have to be logged. Without it, answers those that need it: nothing
+    /// of them was applied. What is left needs none.
+    fn reserve(&mut self, batch: Vec<Submission>) -> Result<Vec<Submission>, Fatal> {
+        let framed_len: usize = batch.iter().map(Submission::framed_len).sum();
+        if framed_len == 0 {
+            return Ok(batch);
+        }
+        let reserved = self.journal.reserve(framed_len as u64);
+        let (full, fatal) = match &reserved {
+            Ok(()) => (false, false),
+            Err(StoreError::NoSpace { .. }) => (true, false),
+            Err(_) => (true, true),
+        };
+        let (refused, left) = batch.into_iter().partition(|one| full && one.needs_room());
+        refuse_all(refused);
+        match (fatal, reserved) {
+            (true, Err(error)) => Err(error.into()),
+            (_, reserved) => {
+                self.note_room(framed_len as u64, reserved);
+                Ok(left)
+            }
+        }
+    }
+
+    /// Keeps whether there is room, and tells when that changes.
+    fn note_room(&mut self, framed_len: u64, room: Result<(), StoreError>) {
+        let had_room = self.no_room.is_none();
+        self.no_room = room.is_err().then_some(framed_len);
+        self.shared.has_room.store(room.is_ok(), Ordering::Release);
+        let log = &self.shared.origin;
+        match room {
+            Err(cause) if had_room => tracing::warn!(log, %cause, "full: entries are refused"),
+            Ok(()) if !had_room => tracing::info!(log, "there is room again: entries are taken"),
+            _ => {}
+        }
+    }
+
     fn sequence(&mut self, batch: Vec<Submission>) -> Result<(), Fatal> {
         let started = Instant::now();
         // All that can fail for want of space happens here, while an answer is still possible.
-        let framed_len: usize = batch.iter().map(Submission::framed_len).sum();
-        if let Err(error) = self.journal.reserve(framed_len as u64) {
-            return refuse_all(batch, error);
-        }
+        let batch = self.reserve(batch)?;
 
         let mut admitted = self.admit(&batch)?;
         // Memory: the ledger stands after the batch. Disk: nothing has changed.
@@ -287,17 +343,11 @@ fn known(index: u64, leaf: Hash) -> BatchItem {
     BatchItem { index, leaf, flags: String::new(), new: false }
 }
 
-/// Answers when there is no room: nothing was applied. Any other error is fatal.
-fn refuse_all(batch: Vec<Submission>, error: StoreError) -> Result<(), Fatal> {
-    let full = matches!(error, StoreError::NoSpace { .. });
+/// Answers when there is no room: nothing was applied.
+fn refuse_all(batch: Vec<Submission>) {
     for submission in batch {
         let _ = submission.answer.send(Err(SubmitError::Unavailable));
     }
-    if full {
-        tracing::warn!(cause = %error, "no room for a batch");
-        return Ok(());
-    }
-    Err(error.into())
 }
 
 /// Sends every answer of a batch: its tree is published.
