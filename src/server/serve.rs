@@ -25,6 +25,7 @@ use tower::ServiceExt as _;
 
 use super::{
     Server,
+    gate::well_framed,
     limits::{CONNECTION_BUFFER_MAX, HEADER_BYTES_HARD_MAX, HEADER_FIELDS_MAX},
     operator_router, router,
     wire::{Framing, Wire},
@@ -184,9 +185,10 @@ async fn answer(
     mut request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
     // What follows a chunked body is not scanned for ambiguous framing, so nothing may follow; nor
-    // may a request follow what others might take for a part of this one.
+    // may a request follow one that others might read otherwise.
     let last = request.headers().contains_key(header::TRANSFER_ENCODING)
         || framing.is_ambiguous()
+        || !well_framed(&request)
         || has_stray_body(&request);
     request.extensions_mut().insert(framing);
     let mut response = routes.oneshot(request.map(Body::new)).await?;

@@ -301,6 +301,22 @@ async fn a_length_that_can_be_misread_ends_the_connection() {
     assert_eq!(served.exchange(&format!("{empty}{last}")).await.matches("HTTP/1.1 200").count(), 2);
 }
 
+// SPEC [W15]
+#[tokio::test]
+async fn a_request_without_its_one_host_ends_the_connection() {
+    let served = Served::new(short()).await;
+    for hosts in ["", "Host: a\r\nHost: b\r\n", "Host: a\r\nHost: a\r\n"] {
+        for request in [GET.to_owned(), post(&entry(50))] {
+            let request = request.replacen("Host: h\r\n", hosts, 1);
+            let answer = served.exchange(&format!("{request}{GET}")).await;
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{hosts:?}: {answer}");
+            assert!(answer.contains("\r\nconnection: close\r\n"), "{hosts:?}: {answer}");
+            assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{hosts:?}: {answer}");
+        }
+    }
+    assert_eq!(served.fixture.size(), 3);
+}
+
 #[tokio::test]
 async fn broken_heads_are_refused_and_closed() {
     let served = Served::new(short()).await;
