@@ -91,6 +91,10 @@ fn cannot_open(dir: &Path, error: &OpenError) -> Failure {
             (Exit::Config, None)
         }
         OpenError::Genesis => (Exit::Config, None),
+        OpenError::KeyWindow { .. } => {
+            let next = "put the key that `log_keys` of the manifest names for that size into";
+            (Exit::Config, Some(format!("{next} {}/keys/log", dir.display())))
+        }
         OpenError::Store(StoreError::Locked { .. }) => (Exit::TryAgain, None),
         OpenError::Store(StoreError::JournalMissing(_)) => (Exit::Config, None),
         OpenError::Store(StoreError::Rollback { .. }) | OpenError::Fork { .. } => {

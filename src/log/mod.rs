@@ -16,6 +16,7 @@ mod recovery;
 mod registers;
 mod sequencer;
 mod view;
+mod window;
 
 use std::{
     fmt,
@@ -92,6 +93,8 @@ struct Shared {
     stats: Mutex<Stats>,
     /// Whether entries found room on disk when that was last asked. Written by the sequencer alone.
     has_room: AtomicBool,
+    /// Whether an entry was refused because the log's key may not sign the tree that it makes.
+    key_ended: AtomicBool,
     /// Size up to which full tiles and bundles are durable.
     durable: AtomicU64,
     /// Set once, when the log stopped for good and must not go on.
@@ -349,7 +352,8 @@ impl Log {
             queue: self.0.pool.len() as u64,
             accepting: !self.0.read_only
                 && self.0.pool.is_open()
-                && self.0.has_room.load(Ordering::Acquire),
+                && self.0.has_room.load(Ordering::Acquire)
+                && !self.0.key_ended.load(Ordering::Acquire),
             batch_sizes: stats.batch_sizes(),
             batched: stats.entries,
         }

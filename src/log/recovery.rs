@@ -34,6 +34,7 @@ use super::{
     registers::Registers,
     sequencer::{Fatal, Sequencer, Stats},
     view::{ReadError, View},
+    window,
 };
 use crate::{
     clock,
@@ -66,7 +67,7 @@ pub enum CreateError {
     #[error(transparent)]
     Register(#[from] RegisterError),
     /// The manifest does not name the key that is to sign checkpoints.
-    #[error("the manifest does not name this log key in `log_keys`")]
+    #[error("the manifest does not name this log key in `log_keys` for a tree of one entry")]
     LogKey,
     /// The directory holds a log already.
     #[error("{} holds a log already", .0.display())]
@@ -103,6 +104,14 @@ pub enum OpenError {
     /// The policy does not list the key that signs.
     #[error("the policy does not list the log's key {0}")]
     LogKey(String),
+    /// The manifest in force does not let the key sign the tree.
+    #[error("the manifest lets the key {vkey} sign no tree of {size} entries")]
+    KeyWindow {
+        /// The key.
+        vkey: String,
+        /// Entries of the tree.
+        size: u64,
+    },
     /// The store is damaged, in use, or ends before what was published.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -200,7 +209,7 @@ pub fn judge_genesis(
     let entry = Entry::parse(manifest).map_err(CreateError::Refused)?;
     let vkey = key.verifier().to_string();
     let named = matches!(entry.body(), Body::Manifest(manifest)
-        if manifest.log_keys.iter().any(|key| *key.vkey == *vkey));
+        if manifest.log_key_counts(&vkey, 1));
     let checked = entry.check(&KeyBook::new()).map_err(CreateError::Refused)?;
     let mut ledger = Ledger::new(key.name());
     ledger.provide_units(Arc::new(UnitRegister::parse(units)?));
@@ -244,18 +253,21 @@ pub(super) fn open(dir: &Path, key: SigningKey, options: &Options) -> Result<Log
         }
     };
 
-    let checkpoint = match (&journal, published) {
+    let published = published.map(|published| published.checkpoint);
+    let checkpoint = match (&journal, &published) {
+        // It does not leave memory before the manifest in force was asked about the key.
         (Some(_), _) => Checkpoint::sign(edge.head(), &key).map_err(OpenError::Checkpoint)?.into(),
-        (None, Some(published)) => published.checkpoint,
+        (None, Some(published)) => published.clone(),
         // Nothing to serve may be signed here.
         (None, None) => return Err(ReadError::Missing("checkpoint".to_owned()).into()),
     };
     let view = View::new(checkpoint, time_ms, edge);
+    let opened = Opened { origin, log_dir, policy_text, log_key, objects, view, genesis };
+    let ready = start(opened, key)?;
     if journal.is_some() {
-        objects.put_checkpoint(view.note.as_bytes())?;
+        window::put_checkpoint(&ready.shared, &ready.ledger, published)?;
     }
-    start(Opened { origin, log_dir, policy_text, log_key, objects, view, genesis }, key)
-        .and_then(|opened| opened.run(journal, lock))
+    ready.run(journal, lock)
 }
 
 fn read_policy(path: &Path) -> Result<(Policy, String), OpenError> {
@@ -501,6 +513,7 @@ fn start(opened: Opened, key: SigningKey) -> Result<Ready, OpenError> {
         manifest: RwLock::new(manifest),
         stats: Mutex::new(Stats::default()),
         has_room: AtomicBool::new(true),
+        key_ended: AtomicBool::new(false),
         durable: AtomicU64::new(0),
         fatal: watch::Sender::new(None),
         threads: Mutex::default(),
@@ -520,9 +533,9 @@ impl Ready {
             }
             return Ok(Log(shared));
         };
-        let no_room = None;
+        let (no_room, vkey) = (None, shared.log_key.to_string());
         let mut sequencer =
-            Sequencer { shared: shared.clone(), ledger, journal, key, snapshot, no_room };
+            Sequencer { shared: shared.clone(), ledger, journal, key, snapshot, no_room, vkey };
         sequencer.look_for_room(0);
         let sequencing = spawn("sequencer", shared.clone(), move || {
             // The lock goes with the sequencer: nobody else may write before it is done.

@@ -34,6 +34,9 @@ const SNAPSHOT_EVERY: u64 = 250_000;
 /// How often a full disk is looked at again while nothing comes.
 const ROOM_CHECK_EVERY: Duration = Duration::from_secs(1);
 
+/// What the ledger says of a manifest whose registers it does not know yet.
+const REGISTERS: Refusal = Refusal::Invalid(Field::Registers);
+
 /// Why a log stopped for good: the process must end, and start-up finds out what is true on disk.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -68,6 +71,8 @@ pub(super) struct Sequencer {
     pub snapshot: u64,
     /// Bytes for which there was no room on disk when they were last asked for.
     pub no_room: Option<u64>,
+    /// The vkey of `key`, as manifests name it.
+    pub vkey: String,
 }
 
 /// A batch that the ledger has admitted.
@@ -224,6 +229,10 @@ impl Sequencer {
         if let Some(index) = self.shared.index_of(&leaf)? {
             return Ok(Ok(known(index, leaf)));
         }
+        if let Some(rejection) = self.beyond_key(checked, first + admitted.entries.len() as u64 + 1)
+        {
+            return Ok(Err(rejection));
+        }
         let Outcome { flags, keys, .. } = match self.apply(checked) {
             Ok(outcome) => outcome,
             Err(refusal) => {
@@ -242,8 +251,38 @@ impl Sequencer {
         Ok(Ok(BatchItem { index, leaf, flags: flags.to_string(), new: true }))
     }
 
+    /// The answer to an entry that makes the tree as large as the log's key may not sign it.
+    fn beyond_key(&mut self, checked: &CheckedEntry, size: u64) -> Option<Rejection> {
+        let log = &*self.shared;
+        let manifest = match checked.entry().body() {
+            Body::Manifest(new) => new,
+            _ => &self.ledger.election()?.manifest,
+        };
+        if manifest.log_key_counts(&self.vkey, size) {
+            log.key_ended.store(false, Ordering::Release);
+            return None;
+        }
+        if let Body::Manifest(new) = checked.entry().body() {
+            if self.ledger.check_manifest(checked) == Err(REGISTERS) {
+                // What is missing is found missing again.
+                let _ = derived::provide_registers(&mut self.ledger, &log.objects, new);
+            }
+            // One that is refused says nothing about keys.
+            self.ledger.check_manifest(checked).ok()?;
+        }
+        if !log.key_ended.swap(true, Ordering::AcqRel) {
+            tracing::error!(
+                log = log.origin,
+                key = self.vkey,
+                "no entry is taken: the manifest lets this key sign no tree of {size} entries. \
+                 Next: stop, put the key that `log_keys` names for that size into keys/log, list \
+                 it in the policy, and start again"
+            );
+        }
+        Some(Rejection::beyond_key())
+    }
+
     fn apply(&mut self, checked: &CheckedEntry) -> Result<Outcome, Refusal> {
-        const REGISTERS: Refusal = Refusal::Invalid(Field::Registers);
         match (self.ledger.apply(checked), checked.entry().body()) {
             // The last rule of a manifest: everything else about it is in order, signatures of
             // the root keys included, so its files are worth reading, and they must be here.

@@ -7,7 +7,9 @@ use std::{
 
 use bytes::Bytes;
 use jejak_proofs::{
-    merkle::{BundleId, Hash, NodeId, Plan, TILE_WIDTH, Tile, TileId, TreeHead, entries, prefix_len},
+    merkle::{
+        BundleId, Hash, NodeId, Plan, TILE_WIDTH, Tile, TileId, TreeHead, entries, prefix_len,
+    },
     note::UnverifiedCheckpoint,
 };
 
@@ -70,8 +72,7 @@ impl View {
             return Ok(self.edge.bundle(id));
         }
         let mut bytes = full_bundle(objects, id.index)?;
-        let len =
-            prefix_len(&bytes, id.width).map_err(|_| ReadError::Damaged(id.path()))?;
+        let len = prefix_len(&bytes, id.width).map_err(|_| ReadError::Damaged(id.path()))?;
         // An answer may live as long as its reader is slow: the rest of the file does not.
         bytes.truncate(len);
         bytes.shrink_to_fit();

@@ -247,7 +247,8 @@ mod tests {
         let padding = format!("X-Long: {}\r\n", "a".repeat(500));
         let first = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n{two}", two.len());
         for step in [1, 2, 7, 1000] {
-            for head in [two, swapped, double, long, lf, &zeros, &spaces, short, signed, list, none] {
+            for head in [two, swapped, double, long, lf, &zeros, &spaces, short, signed, list, none]
+            {
                 assert!(ambiguous(&format!("POST / HTTP/1.1\r\n{head}"), step), "{head}");
                 let later = format!("{first}\r\nPOST / HTTP/1.1\r\n{padding}{head}");
                 assert!(ambiguous(&later, step), "{head}");
