@@ -42,7 +42,8 @@ pub struct Limits {
     pub request_time_max: Duration,
     /// Time that a client may take no byte of an answer; then the connection ends.
     pub write_stall_max: Duration,
-    /// Time that requests in flight get when the server stops.
+    /// Time that requests in flight get when the server stops. What waits in the logs is sequenced
+    /// and synced after that, and the process is to be gone within 5 s.
     pub shutdown_time_max: Duration,
     /// Connections on the public listener; further ones wait in the kernel's queue.
     pub connections_max: usize,
@@ -66,7 +67,7 @@ impl Default for Limits {
             body_time_max: Duration::from_secs(10),
             request_time_max: Duration::from_secs(30),
             write_stall_max: Duration::from_secs(10),
-            shutdown_time_max: Duration::from_secs(5),
+            shutdown_time_max: Duration::from_secs(3),
             connections_max: 4_096,
             operator_connections_max: 64,
             bodies_bytes_max: 256 * 1024 * 1024,
