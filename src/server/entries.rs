@@ -15,7 +15,7 @@ use super::{
     FLAGS, Server, TEXT,
     body::{self, Accepts},
     limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX},
-    problem::{Code, Problem},
+    problem::{self, Code, Problem},
 };
 use crate::log::{BatchItem, BatchLogged, Logged, Rejection};
 
@@ -91,8 +91,8 @@ struct ItemLine<'a> {
 }
 
 #[derive(Serialize)]
-struct ProblemLine {
-    problem: serde_json::Value,
+struct ProblemLine<'a> {
+    problem: problem::Body<'a>,
 }
 
 #[derive(Serialize)]
@@ -125,7 +125,7 @@ fn push_item(out: &mut Vec<u8>, item: &BatchItem) -> Result<(), Problem> {
 fn push_problem(out: &mut Vec<u8>, server: &Server, refused: Rejection) -> Result<(), Problem> {
     let problem = Problem::from(refused);
     server.refused(&problem.refused());
-    push_line(out, &ProblemLine { problem: problem.to_json() })
+    push_line(out, &ProblemLine { problem: problem.body() })
 }
 
 fn push_line(out: &mut Vec<u8>, line: &impl Serialize) -> Result<(), Problem> {

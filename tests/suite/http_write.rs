@@ -102,6 +102,19 @@ async fn a_refusal_says_which_rule_and_nothing_of_the_entry() {
 }
 
 #[tokio::test]
+async fn a_problem_is_spelled_alike_alone_and_in_a_batch() {
+    let fixture = Fixture::new(4).await;
+    for entry in [election().rival(3), election().revision(6, 1, leaf_hash(b"no head"))] {
+        let alone = fixture.post(ENTRIES, TEXT, entry.clone()).await;
+        let start = r#"{"type":"about:blank","title":"Conflict","status":409,"code":"conflict","#;
+        assert!(alone.text().starts_with(start), "{}", alone.text());
+        let batch = fixture.post(BATCH, BYTES, framed([entry.as_slice()])).await;
+        let line = batch.text().lines().next().unwrap();
+        assert_eq!(line, format!(r#"{{"problem":{}}}"#, alone.text()));
+    }
+}
+
+#[tokio::test]
 async fn a_frozen_log_is_gone_and_still_knows() {
     let fixture = Fixture::new(4).await;
     assert_eq!(fixture.post(ENTRIES, TEXT, election().freeze()).await.status, 201);
