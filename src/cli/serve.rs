@@ -1,6 +1,7 @@
 //! `jejak serve`: one or more logs over HTTP.
 
 use std::{
+    collections::BTreeSet,
     io::IsTerminal as _,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -52,9 +53,25 @@ pub fn run(args: ServeArgs, output: &Output) -> Result<Exit, Failure> {
         journal: JournalOptions { free_min: args.free_min, ..JournalOptions::default() },
         read_only: args.read_only,
     };
+    each_once(&args.dirs)?;
     let logs: Vec<Log> =
         args.dirs.iter().map(|dir| open(dir, &options)).collect::<Result<_, _>>()?;
     runtime()?.block_on(serve_logs(logs, &args, output))
+}
+
+/// Refuses a directory that is named twice, in whatever spelling: its second opening would wait for
+/// the lock of its first.
+fn each_once(dirs: &[PathBuf]) -> Result<(), Failure> {
+    let mut seen = BTreeSet::new();
+    for dir in dirs {
+        // What cannot be resolved cannot be opened either, and opening it says why.
+        let place = dir.canonicalize().unwrap_or_else(|_| dir.clone());
+        if !seen.insert(place) {
+            let message = format!("{} is named twice", dir.display());
+            return Err(Failure::config(message).next("name each directory once"));
+        }
+    }
+    Ok(())
 }
 
 /// Structured logs on stderr; `RUST_LOG` chooses what, `--json` how.

@@ -1,6 +1,14 @@
 //! An officer, a granter and a citizen at the command line: what they see when things go wrong.
 
-use std::{fs, io::Write as _, net::TcpStream, thread, time::Duration};
+use std::{
+    fs,
+    io::Write as _,
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
+
+use jejak::store::LOCK_WAIT_MAX;
 
 use super::program::{Serving, example_log, jejak};
 
@@ -144,8 +152,19 @@ fn several_logs_share_a_process_and_a_second_process_is_kept_out() {
         let monitor = ["monitor", "-p", &policy, "--url", &url, "--state", &state, "--once"];
         jejak(dir, &monitor).exit(0);
     }
+    let started = Instant::now();
     let ended = jejak(dir, &["serve", "a", "--listen", "127.0.0.1:0"]).exit(75);
     assert!(ended.stderr.contains("in use by process"), "{}", ended.stderr);
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(LOCK_WAIT_MAX < Duration::from_secs(2));
+    drop(server);
+    // Named twice it would wait for itself.
+    std::os::unix::fs::symlink("a", dir.join("link")).unwrap();
+    for twice in [["a", "a"], ["a", "./a/"], ["b", "a/../b"], ["a", "link"]] {
+        let ended = jejak(dir, &[&["serve"], &twice[..], &["--listen", "127.0.0.1:0"]].concat());
+        let ended = ended.exit(78);
+        assert!(ended.stderr.contains("is named twice"), "{}", ended.stderr);
+    }
 }
 
 #[test]
