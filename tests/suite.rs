@@ -64,5 +64,7 @@ mod spec_notes;
 mod spec_rules;
 #[path = "suite/spec_world.rs"]
 mod spec_world;
+#[path = "suite/succession.rs"]
+mod succession;
 #[path = "suite/tidy.rs"]
 mod tidy;
