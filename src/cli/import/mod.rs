@@ -24,9 +24,10 @@ use jejak_proofs::{
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde_json::json;
 
+pub use self::rows::Sheet;
 use self::{
     book::{Batch, Book, Run, Terms},
-    rows::{Row, Sheet, Statement},
+    rows::{Row, Statement},
 };
 use super::{
     exit::{Exit, Failure},

@@ -171,6 +171,13 @@ impl Row {
         }
     }
 
+    /// The numbers that a recap sums up, by the name of their box.
+    pub fn results(&self) -> Vec<(String, Count)> {
+        let sums = [("valid", self.valid), ("invalid", self.invalid), ("total", self.total)];
+        let votes = self.votes.iter().map(|(option, count)| (format!("votes.{option}"), *count));
+        votes.chain(sums.map(|(name, count)| (name.to_owned(), count))).collect()
+    }
+
     /// Everything that the row says about its unit, as text that is equal for equal rows.
     pub fn content(&self) -> String {
         format!(
