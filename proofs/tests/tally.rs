@@ -13,6 +13,9 @@ mod tally {
     mod lines;
     mod mandates;
     mod model;
+    mod moves;
+    mod recap;
+    mod recap_model;
     mod refusals;
     mod registers;
     mod revocations;
