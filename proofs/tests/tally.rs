@@ -16,11 +16,14 @@ mod tally {
     mod moves;
     mod recap;
     mod recap_model;
+    mod recap_proofs;
+    mod recap_spelling;
     mod refusals;
     mod registers;
     mod revocations;
     mod rng;
     mod snapshots;
+    mod states;
     mod succession;
     mod world;
 }
