@@ -15,6 +15,7 @@ mod tally {
     mod model;
     mod moves;
     mod recap;
+    mod recap_bytes;
     mod recap_model;
     mod recap_proofs;
     mod recap_spelling;
