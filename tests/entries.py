@@ -267,13 +267,14 @@ class Units:
         lines = raw.decode().split("\n")
         refuse_unless(lines.pop() == "" and lines.pop(0) == UNIT_HEADER, "registers")
         self.kind, self.parent, self.has_child, self.registered = {}, {}, set(), {}
-        for unit, parent, kind, _name, *sexes in csv.reader(lines, strict=True):
+        self.name = {}
+        for unit, parent, kind, name, *sexes in csv.reader(lines, strict=True):
             first = not self.kind
             refuse_unless(unit not in self.kind, "registers")
             refuse_unless((parent == "") == first and (first or parent in self.kind), "registers")
             CODE(unit)
             WORD(kind)
-            self.kind[unit], self.parent[unit] = kind, parent
+            self.kind[unit], self.parent[unit], self.name[unit] = kind, parent, name
             men, women = sexes
             self.registered[unit] = int(men or 0) + int(women or 0)
             self.has_child.add(parent)

@@ -93,7 +93,7 @@ class About:
     """What the log holds about one contest in one unit."""
 
     def __init__(self):
-        self.entries, self.trail = 0, ZEROS
+        self.indexes, self.trail = [], ZEROS
         # (round, owner): index, leaf hash and body of the newest tally; owner None is official.
         self.heads = {}
 
@@ -141,7 +141,7 @@ class Recap:
 
     def take_entry(self, contest, unit, index, leaf):
         about = self.about.setdefault((contest, unit), About())
-        about.entries += 1
+        about.indexes.append(index)
         about.trail = digest(b"\x14", about.trail, number(index, 8), leaf)
         for up in self.units.above(unit):
             self.known[contest].pop(up, None)
@@ -154,7 +154,7 @@ class Recap:
     def record(self, contest, unit):
         """The record of a unit, and the body of the tally that counts."""
         about = self.about.get((contest, unit), About())
-        record = {"entries": about.entries, "head": None, "status": "none"}
+        record = {"entries": len(about.indexes), "head": None, "status": "none"}
         record["trail"] = about.trail.hex()
         for round_ in reversed(self.rounds):
             index, leaf, body = about.heads.get((round_, None), (None, None, None))
@@ -208,6 +208,35 @@ class Recap:
         contests, manifest = len(self.contests.options), self.leaf.hex()
         recap = self.root().hex()
         return {"contests": contests, "manifest": manifest, "recap": recap, "size": size}
+
+    def below(self, contest, unit):
+        children = [self.node(contest, child) for child in self.children[contest][unit]]
+        root = over(children, join)[0] if children else EMPTY_ROOT
+        station = unit in self.stations
+        return None if station else {"count": len(children), "root": root.hex()}
+
+    def answers(self, contest, unit, size):
+        """What a server answers about a unit, by route; the recap proof by what it has of it."""
+        about = self.about.get((contest, unit), About())
+        options, named = self.contests.options[contest], {"contest": contest, "unit": unit}
+        record, counters = self.record(contest, unit)[0], self.node(contest, unit)[1]
+        core = {"below": self.below(contest, unit), "counters": counters, "record": record}
+        tables = self.units.kind, self.units.name, self.units.parent
+        kind, name, parent = (table[unit] for table in tables)
+        placed = {"kind": kind, "name": name, "parent": parent or None}
+        sums = {**named, "counters": counters, "options": options, "size": size}
+        children = [self.child(contest, child) for child in self.children[contest][unit]]
+        return {
+            f"recap-proof/{contest}/{unit}": {**core, "unit": unit},
+            f"unit/{contest}/{unit}": {**sums, **core, **placed},
+            f"unit/{contest}/{unit}/history": {**named, "indexes": about.indexes, "size": size},
+            f"recap/{contest}/{unit}": {**sums, "children": children},
+        }
+
+    def child(self, contest, unit):
+        kind, name = self.units.kind[unit], self.units.name[unit]
+        status, counters = self.record(contest, unit)[0]["status"], self.node(contest, unit)[1]
+        return {"counters": counters, "kind": kind, "name": name, "status": status, "unit": unit}
 
 
 # Recap proofs
@@ -291,7 +320,7 @@ def climb_contests(node, index, count, hashes):
 
 
 def check_path(path, state):
-    """Whether the path leads from its unit to the recap root; the sums of the top if it does."""
+    """Whether the path leads from its unit to the recap root."""
     contest, options, unit = path["contest"], path["options"], path["unit"]
     width = len(options) + FIXED_COUNTERS
     rows = [sibling["counters"] for level in path["levels"] for sibling in level["siblings"]]
@@ -316,4 +345,3 @@ def check_path(path, state):
     refuse_unless(index < count, "a contest beyond the contests")
     root = climb_contests(node, index, count, path["contest_hashes"])
     refuse_unless(root.hex() == state["recap"], "another recap root")
-    return counters

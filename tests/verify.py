@@ -36,6 +36,8 @@ RECAP, RULES_BROKEN, UNREACHABLE = 18, 19, 69
 SIZE_MAX = 2**63 - 1
 FETCHES = 8
 RECEIPTS_MAX = 64
+# Of each contest.
+UNITS_MAX = 16
 
 
 # RFC 6962, Section 2.1
@@ -320,6 +322,17 @@ def check_tiles(site, leaves):
     return count
 
 
+def ranges_of(indexes):
+    """The one spelling of rising indexes: neighbours as one range."""
+    runs = []
+    for index in indexes:
+        if runs and runs[-1][-1] + 1 == index:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
 def check_routes(site, policy, entries, leaves, checkpoint):
     """What a server proves: receipts, inclusion, consistency and batch proofs."""
     size, root = checkpoint.size, checkpoint.root
@@ -341,14 +354,41 @@ def check_routes(site, policy, entries, leaves, checkpoint):
         proof = site.proof(f"proof/consistency/{index}/{size}", old=index, new=size)
         check_consistency(index, old_root, size, root, proof)
     some = indexes[:16]
-    ranges = ",".join(map(str, some))
-    proof = site.proof(f"proof/batch/{size}/{ranges}", size=size, indexes=some)
+    proof = site.proof(f"proof/batch/{size}/{ranges_of(some)}", size=size, indexes=some)
     check_batch(size, root, {index: leaves[index] for index in some}, proof)
     whole = list(range(min(size, 1024)))
     if len(whole) > 1:
         proof = site.proof(f"proof/batch/{size}/0-{whole[-1]}", size=size, indexes=whole)
         check_batch(size, root, {index: leaves[index] for index in whole}, proof)
     return len(indexes)
+
+
+def check_units(site, policy, book, size):
+    """What a server says about units, against the recap of the entries."""
+    count = 0
+    for contest, children in book.recap.children.items():
+        units = list(children)
+        for unit in units[:: max(1, len(units) // UNITS_MAX)]:
+            for path, want in book.recap.answers(contest, unit, size).items():
+                raw = site.get(path, missing_ok=True)
+                if raw is None:
+                    return count
+                found, of = read_answer(policy, path, raw)
+                if of != size:
+                    return count
+                if found != want:
+                    raise Failure(RULES_BROKEN, f"{path} does not follow from the entries")
+            count += 1
+    return count
+
+
+def read_answer(policy, path, raw):
+    """What is answered about a unit, and the size that it is about."""
+    if path.startswith("recap-proof/"):
+        found, receipt = check_recap(policy, raw)
+        return found["unit"], receipt.checkpoint.size
+    answer = json.loads(raw)
+    return answer, answer["size"]
 
 
 def verify_log(policy_path, url):
@@ -371,7 +411,10 @@ def verify_log(policy_path, url):
         raise Failure(RULES_BROKEN, "the signed root does not follow from the entries")
     tiles = check_tiles(site, leaves)
     routes = check_routes(site, policy, kept, leaves, checkpoint)
-    print(f"{checkpoint.size} entries, {tiles} tiles, {routes} receipts, {len(book.keys)} keys: ok")
+    sealed = book.covered == checkpoint.size
+    units = check_units(site, policy, book, checkpoint.size) if sealed else 0
+    counts = f"{tiles} tiles, {routes} receipts, {units} units, {len(book.keys)} keys"
+    print(f"{checkpoint.size} entries, {counts}: ok")
 
 
 def verify_receipt(policy_path, note_path, proof_path):
@@ -383,10 +426,9 @@ def verify_receipt(policy_path, note_path, proof_path):
     print(f"logged as entry {receipt.index} of {size} in {receipt.checkpoint.origin}")
 
 
-def verify_recap(policy_path, proof_path):
+def check_recap(policy, raw):
     """The order of SPEC.md: form, receipt of the state, the state, then the path."""
-    policy = Policy(read(policy_path).decode())
-    path, state, receipt = recap.split_file(read(proof_path))
+    path, state, receipt = recap.split_file(raw)
     path = recap.read_path(path)
     entry, receipt = Entry(state), Receipt(receipt)
     if entry.kind != "state":
@@ -395,12 +437,16 @@ def verify_recap(policy_path, proof_path):
     if receipt.index + 1 != receipt.checkpoint.size or receipt.index != entry.body["size"]:
         raise Failure(RECAP, "the state is not the last entry, or covers another size")
     try:
-        top = recap.check_path(path, entry.body)
+        recap.check_path(path, entry.body)
     except Refused as refused:
         raise Failure(RECAP, f"the recap proof fails: {refused}") from None
+    return path, receipt
+
+
+def verify_recap(policy_path, proof_path):
+    path, receipt = check_recap(Policy(read(policy_path).decode()), read(proof_path))
     unit, origin, size = path["unit"], receipt.checkpoint.origin, receipt.checkpoint.size
-    record, counters = unit["record"], unit["counters"]
-    print(f"{path['contest']} {unit['unit']}: {record['status']} {counters} of {top}")
+    print(f"{path['contest']} {unit['unit']}: {unit['record']['status']} {unit['counters']}")
     print(f"committed to by {origin} at size {size}")
 
 

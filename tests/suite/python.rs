@@ -3,8 +3,11 @@
 use std::{
     collections::BTreeMap,
     env, fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Output},
+    thread,
 };
 
 use jejak_proofs::{
@@ -15,8 +18,9 @@ use jejak_proofs::{
 use tempfile::TempDir;
 
 use super::{
+    program::{example_log, jejak},
     spec::root,
-    spec_example::{Example, ORIGIN as EXAMPLE},
+    spec_example::{Example, ORIGIN as EXAMPLE, STATION},
     spec_world::{
         OBSERVER, ORIGIN, ROOTS, World, code, contest, id, key, mandated, manifest, named, spell,
         tally, unit, words,
@@ -130,9 +134,10 @@ fn the_example_stands_for_both() {
     }
     let policy = files.write("policy", &example.policy);
     let (code, said) =
-        verify(&python, &["recap", &policy, &files.write("proof", &example.recap_proof)]);
+        verify(&python, &["recap", &policy, &files.write("proof", example.recap_proof(STATION))]);
     assert_eq!(code, 0, "{said}");
-    assert!(said.starts_with("ppwp 31.001: single [97, 84, 182, 3, 185, 251, 1, 1, 0, 0, 0] of"));
+    assert!(said.starts_with("ppwp 31.001: single [97, 84, 182, 3, 185, 251, 1, 1, 0, 0, 0]\n"));
+    let proof = example.recap_proof(STATION);
     for (want, from, to) in [
         (1, "jejak/recap-proof/v1", "jejak/recap-proof/v2"),
         (1, "\"position\":0", "\"position\":00"),
@@ -147,14 +152,98 @@ fn the_example_stands_for_both() {
         (18, "\"options\":[\"01\",\"02\"]", "\"options\":[\"01\"]"),
         (18, "\"unit\":\"31\"}", "\"unit\":\"32\"}"),
     ] {
-        let wrong = example.recap_proof.replacen(from, to, 1);
-        assert_ne!(wrong, example.recap_proof, "{from}");
+        let wrong = proof.replacen(from, to, 1);
+        assert_ne!(wrong, proof, "{from}");
         let ours = RecapProof::parse(wrong.as_bytes());
         let ours = ours.and_then(|proof| proof.verify(&Policy::parse(&example.policy).unwrap()));
         assert!(ours.is_err(), "{to}");
         let (code, said) = verify(&python, &["recap", &policy, &files.write("wrong", wrong)]);
         assert_eq!(code, want, "{to}: {said}");
     }
+}
+
+/// A server of these bodies, by path.
+fn serve(bodies: BTreeMap<String, Vec<u8>>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/2024", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.unwrap();
+            let mut request = [0; 4096];
+            let len = socket.read(&mut request).unwrap();
+            let head = String::from_utf8_lossy(&request[..len]).into_owned();
+            let path = head.strip_prefix("GET /2024/").and_then(|rest| rest.split(' ').next());
+            let (status, body) = match path.and_then(|path| bodies.get(path)) {
+                Some(body) => ("200 OK", &body[..]),
+                None => ("404 Not Found", &b""[..]),
+            };
+            let len = body.len();
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {len}\r\n");
+            let answer = [head.as_bytes(), b"Connection: close\r\n\r\n", body].concat();
+            socket.write_all(&answer).unwrap();
+        }
+    });
+    url
+}
+
+/// What a server of the example answers, as far as the verifier asks.
+fn answers(example: &Example) -> BTreeMap<String, Vec<u8>> {
+    let mut bundle = vec![];
+    let entries = example.entries.iter().chain([&example.state]);
+    entries.for_each(|entry| push_entry(&mut bundle, entry.as_bytes()).unwrap());
+    let tile = example.leaves.iter().flat_map(|leaf| *leaf.as_bytes()).collect();
+    let mut answers: BTreeMap<String, Vec<u8>> = BTreeMap::from([
+        ("checkpoint".into(), example.checkpoint.note().into()),
+        ("tile/entries/000.p/4".into(), bundle),
+        ("tile/0/000.p/4".into(), tile),
+    ]);
+    for register in [&example.units, &example.contests] {
+        let hash = sha256(register.as_bytes());
+        answers.insert(format!("register/{hash}"), register.clone().into());
+    }
+    answers
+}
+
+#[test]
+fn the_answers_about_units_are_those_of_the_entries() {
+    let Some(python) = python() else { return };
+    let example = Example::new();
+    let policy = Files::new();
+    let policy_file = policy.write("policy", &example.policy);
+    let log = |answers: BTreeMap<String, Vec<u8>>| {
+        verify(&python, &["log", &policy_file, &serve(answers)])
+    };
+    let mut whole = answers(&example);
+    for unit in ["ID", "31", STATION] {
+        whole.insert(format!("recap-proof/ppwp/{unit}"), example.recap_proof(unit).into());
+        let answers = example.answers(unit).into_iter();
+        whole.extend(answers.map(|(path, answer)| (path, answer.to_string().into())));
+    }
+    let (code, said) = log(whole.clone());
+    assert_eq!((code, said.contains(" 3 units, ")), (0, true), "{said}");
+    for path in ["unit/ppwp/31.001", "unit/ppwp/31/history", "recap/ppwp/31"] {
+        let mut wrong = whole.clone();
+        let text = String::from_utf8(wrong[path].clone()).unwrap();
+        let changed = text.replacen("31", "32", 1).replacen("[2]", "[]", 1);
+        wrong.insert(path.into(), changed.into());
+        assert_eq!(log(wrong).0, 19, "{path}");
+    }
+}
+
+/// A log as `jejak` makes and serves it.
+#[test]
+fn a_served_log_passes() {
+    let Some(python) = python() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (dir, server) = (dir.path(), example_log(dir.path()));
+    let submit = ["submit", "-p", "log/policy", "--url", &server.url, "-k", "officer.key"];
+    jejak(dir, &[&submit[..], &["form.json"]].concat()).exit(0);
+    let file = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    let policy = file("log/policy");
+    let (code, said) = verify(&python, &["log", &policy, &server.url]);
+    assert_eq!(code, 0, "{said}");
+    let receipt = ["receipt", &policy, &file("form.note"), &file("form.tlog-proof")];
+    assert_eq!(verify(&python, &receipt).0, 0);
 }
 
 /// SplitMix64.

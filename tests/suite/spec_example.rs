@@ -37,7 +37,8 @@ pub struct Example {
     /// Of the tally, under the checkpoint before the state and under the sealed one.
     pub first_receipt: String,
     pub receipt: String,
-    pub recap_proof: String,
+    /// Of the state, as recap proofs hold it.
+    state_receipt: Receipt,
     pub policy: String,
 }
 
@@ -183,9 +184,8 @@ impl Example {
         };
         let node = node_hash(&leaves[0], &leaves[1]);
         let first_receipt = receipt(2, &[node], &unsealed).to_string();
-        let of_state = receipt(3, &[leaves[2], node], &checkpoint);
+        let state_receipt = receipt(3, &[leaves[2], node], &checkpoint);
         let receipt = receipt(2, &[leaves[3], node], &checkpoint).to_string();
-        let recap_proof = sealed.prove("ppwp", STATION).unwrap().with(of_state).to_text();
         let policy = Policy::compose(&[log_key.verifier()], Some(URL), &genesis).unwrap();
         Self {
             log_key,
@@ -202,7 +202,7 @@ impl Example {
             checkpoint,
             first_receipt,
             receipt,
-            recap_proof,
+            state_receipt,
             policy,
         }
     }
@@ -238,6 +238,12 @@ impl Example {
     /// A tally of the officer with these votes, that opens the chain.
     pub fn tally(&self, votes: [u32; 2]) -> Tally {
         Self::tally_of(&self.officer, self.leaves[0], votes)
+    }
+
+    /// What `GET recap-proof/ppwp/<unit>` answers.
+    pub fn recap_proof(&self, unit: &str) -> String {
+        let unsealed = self.sealed.prove("ppwp", unit).unwrap();
+        unsealed.with(self.state_receipt.clone()).to_text()
     }
 
     /// What `GET proof/batch/4/1-2` answers.
@@ -285,7 +291,7 @@ impl Example {
             self.checkpoint.note().to_owned(),
             self.receipt.clone(),
             self.batch_proof() + "\n",
-            self.recap_proof.clone(),
+            self.recap_proof(STATION),
             self.policy.clone(),
             self.conflict() + "\n",
         ]

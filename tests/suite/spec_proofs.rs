@@ -43,7 +43,7 @@ fn sealed() -> World {
 #[test]
 fn the_example_verifies_and_so_does_every_unit() {
     let example = Example::new();
-    let proven = verify(&example.recap_proof, &example.policy).unwrap();
+    let proven = verify(&example.recap_proof(STATION), &example.policy).unwrap();
     assert_eq!(proven.state, example.sealed.state);
     let codes: Vec<&str> = proven.units.iter().map(|unit| unit.unit.as_str()).collect();
     assert_eq!(codes, [STATION, "31", "ID"]);
@@ -68,7 +68,8 @@ fn the_example_verifies_and_so_does_every_unit() {
 // SPEC [K1]
 #[test]
 fn a_recap_proof_has_one_spelling() {
-    let Example { recap_proof: file, policy, .. } = Example::new();
+    let example = Example::new();
+    let (file, policy) = (example.recap_proof(STATION), example.policy);
     assert!(verify(&file, &policy).is_ok());
     let long = format!("{file}{}", "\n".repeat(RECAP_PROOF_LEN_MAX));
     for wrong in [

@@ -85,57 +85,71 @@ impl Example {
         vec![self.record_block(), self.counters_block(), self.hashes_block()]
     }
 
-    /// What `GET unit/ppwp/31.001` answers.
-    pub fn unit_answer(&self) -> Value {
+    /// What `GET unit/ppwp/<unit>` answers.
+    fn unit_answer(&self, unit: &str) -> Value {
         let recap = self.contest();
-        let place = recap.find(STATION).unwrap();
+        let (units, place) = (recap.units(), recap.find(unit).unwrap());
+        let slot = recap.shape().slot(place);
+        let station = recap.shape().is_station(place);
         json!({
-            "below": null,
+            "below": (!station).then(|| recap.below(place)),
             "contest": "ppwp",
             "counters": recap.counters(place),
-            "kind": "tps",
-            "name": "",
+            "kind": units.kind(slot),
+            "name": units.name(slot),
             "options": ["01", "02"],
-            "parent": "31",
+            "parent": recap.shape().parent(place).map(|parent| recap.code(parent)),
             "record": recap.record(place),
             "size": 4,
-            "unit": STATION,
+            "unit": unit,
         })
     }
 
-    /// What `GET unit/ppwp/31.001/history` answers.
-    pub fn history_answer(&self) -> Value {
+    /// What `GET unit/ppwp/<unit>/history` answers.
+    fn history_answer(&self, unit: &str) -> Value {
         let recap = self.contest();
-        let indexes = recap.entries(recap.find(STATION).unwrap());
-        json!({"contest": "ppwp", "indexes": indexes, "size": 4, "unit": STATION})
+        let indexes = recap.entries(recap.find(unit).unwrap());
+        json!({"contest": "ppwp", "indexes": indexes, "size": 4, "unit": unit})
     }
 
-    /// What `GET recap/ppwp/ID` answers.
-    pub fn recap_answer(&self) -> Value {
+    /// What `GET recap/ppwp/<unit>` answers.
+    fn recap_answer(&self, unit: &str) -> Value {
         let recap = self.contest();
-        let counters = |unit: &str| recap.counters(recap.find(unit).unwrap());
-        let status = recap.record(recap.find("31").unwrap()).status;
-        let province = json!({
-            "counters": counters("31"),
-            "kind": "province",
-            "name": "Jakarta",
-            "status": status,
-            "unit": "31",
-        });
+        let place = recap.find(unit).unwrap();
+        let child = |child| {
+            let slot = recap.shape().slot(child);
+            json!({
+                "counters": recap.counters(child),
+                "kind": recap.units().kind(slot),
+                "name": recap.units().name(slot),
+                "status": recap.record(child).status,
+                "unit": recap.code(child),
+            })
+        };
         json!({
-            "children": [province],
+            "children": recap.shape().children(place).map(child).collect::<Vec<_>>(),
             "contest": "ppwp",
-            "counters": counters("ID"),
+            "counters": recap.counters(place),
             "options": ["01", "02"],
             "size": 4,
-            "unit": "ID",
+            "unit": unit,
         })
+    }
+
+    /// The answers about a unit, by path.
+    pub fn answers(&self, unit: &str) -> [(String, Value); 3] {
+        [
+            (format!("unit/ppwp/{unit}"), self.unit_answer(unit)),
+            (format!("unit/ppwp/{unit}/history"), self.history_answer(unit)),
+            (format!("recap/ppwp/{unit}"), self.recap_answer(unit)),
+        ]
     }
 
     /// The code blocks of the section "Units and recaps".
     pub fn answer_blocks(&self) -> Vec<String> {
-        let answers = [self.unit_answer(), self.history_answer(), self.recap_answer()];
-        answers.iter().map(|answer| to_canonical(answer) + "\n").collect()
+        let shown =
+            [self.unit_answer(STATION), self.history_answer(STATION), self.recap_answer("ID")];
+        shown.iter().map(|answer| to_canonical(answer) + "\n").collect()
     }
 }
 
