@@ -198,9 +198,12 @@ impl Rule {
     pub const fn verdict(self) -> Option<Verdict> {
         match self {
             Self::Fork | Self::Rollback | Self::Genesis => Some(Verdict::Fork),
-            Self::Root | Self::Refused | Self::Chain | Self::State | Self::Personal | Self::LogKey => {
-                Some(Verdict::RulesBroken)
-            }
+            Self::Root
+            | Self::Refused
+            | Self::Chain
+            | Self::State
+            | Self::Personal
+            | Self::LogKey => Some(Verdict::RulesBroken),
             Self::Signature => Some(Verdict::LogSignature),
             _ => None,
         }
