@@ -32,10 +32,13 @@ use crate::{
     clock,
     monitor::{
         ContestSummary, Finding, MemoryError, Monitor, OpenError, PollError, Published, Rule,
-        Source, Standing, Verdict, Watch,
+        Source, Standing, Verdict, Watch, until_sealed,
     },
     state::{State, StateError},
 };
+
+/// How long `--once` waits for the log to seal what is there now; it should take a second.
+const SEAL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a sleeping monitor may take to notice that it is to stop.
 const NAP: Duration = Duration::from_millis(100);
@@ -141,6 +144,9 @@ fn follow(
     };
     if let Some(published) = read_published(args)? {
         monitor.compare_with(published);
+    }
+    if args.once {
+        until_sealed(source, SEAL_PATIENCE);
     }
     let mut last = None;
     let mut reported = None;

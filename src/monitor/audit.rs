@@ -10,6 +10,7 @@ use std::{collections::VecDeque, sync::Arc, sync::mpsc, thread};
 
 use jejak_proofs::{
     merkle::{BundleId, Hash, TILE_WIDTH, leaf_hash, parse_bundle},
+    note::VerifierKey,
     tally::{
         Body, CheckedEntry, ContestRegister, Entry, FileRef, Ledger, Manifest, REGISTER_LEN_MAX,
         Refusal, STATE_GAP_MAX, Tally, UnitRegister,
@@ -137,6 +138,9 @@ impl<S: Source> Monitor<'_, S> {
             // Findings about entries below were stored by an earlier run: this was a replay.
             let stored = self.memory.audited();
             findings.retain(|finding| finding.index.is_none_or(|index| index >= stored));
+            if auditor.ledger.size() == size && stored < size {
+                findings.extend(self.signed_outside(&auditor.ledger));
+            }
             let audited = auditor.ledger.size().max(stored);
             self.memory.progress(audited, &findings)?;
             findings.iter().for_each(|finding| {
@@ -153,6 +157,20 @@ impl<S: Source> Monitor<'_, S> {
             }
         }
         Ok(())
+    }
+
+    /// The finding about a followed head that no key signed which the manifest in force lets sign
+    /// a tree of that size. One that counts is enough: any key may add its line to a checkpoint.
+    fn signed_outside(&self, ledger: &Ledger) -> Option<Finding> {
+        let (head, election) = (self.memory.followed()?, ledger.election()?);
+        let size = head.head().size;
+        let counts = |key: &VerifierKey| {
+            election.manifest.log_key_counts(&key.to_string(), size)
+                && head.as_unverified().clone().verify(self.origin, [key]).is_ok()
+        };
+        let known = self.policy.log_keys(self.origin);
+        let detail = || format!("no key that `log_keys` names for {size} entries signed them");
+        (!known.iter().any(counts)).then(|| Finding::of_log(Rule::LogKey, detail()))
     }
 
     fn audit_failed(&mut self, error: AuditError, watch: &Watch<'_>) -> PollError {

@@ -79,6 +79,9 @@ pub enum Rule {
     A11,
     /// A rule of forms that this program has no name for.
     OtherForm,
+    /// L1: a checkpoint by a key that does not count for its size. States know rules by their
+    /// place, so new ones come last.
+    LogKey,
 }
 
 /// What a critical finding convicts the log of, the worst first.
@@ -97,7 +100,7 @@ impl Rule {
     /// The id that people and scripts see.
     pub const fn id(self) -> &'static str {
         match self {
-            Self::Fork | Self::Rollback | Self::Genesis | Self::Signature => "L1",
+            Self::Fork | Self::Rollback | Self::Genesis | Self::Signature | Self::LogKey => "L1",
             Self::Stale => "L3",
             Self::Root => "L4",
             Self::Withheld => "L5",
@@ -133,7 +136,7 @@ impl Rule {
         match self {
             Self::Fork | Self::Rollback | Self::Genesis | Self::Signature => Severity::Critical,
             Self::Root | Self::Refused | Self::Chain | Self::State => Severity::Critical,
-            Self::Personal => Severity::Critical,
+            Self::Personal | Self::LogKey => Severity::Critical,
             Self::Stale | Self::Withheld | Self::Manifest => Severity::High,
             Self::Revision | Self::RevisedBelow | Self::Withdrawn => Severity::High,
             Self::Differ | Self::Document => Severity::High,
@@ -187,6 +190,7 @@ impl Rule {
             Self::A7 => "an implausibly large number",
             Self::A11 => "one digit would repair the sum of the votes",
             Self::OtherForm => "the form breaks a rule",
+            Self::LogKey => "a checkpoint is signed by a key that does not count for its size",
         }
     }
 
@@ -194,9 +198,12 @@ impl Rule {
     pub const fn verdict(self) -> Option<Verdict> {
         match self {
             Self::Fork | Self::Rollback | Self::Genesis => Some(Verdict::Fork),
-            Self::Root | Self::Refused | Self::Chain | Self::State | Self::Personal => {
-                Some(Verdict::RulesBroken)
-            }
+            Self::Root
+            | Self::Refused
+            | Self::Chain
+            | Self::State
+            | Self::Personal
+            | Self::LogKey => Some(Verdict::RulesBroken),
             Self::Signature => Some(Verdict::LogSignature),
             _ => None,
         }

@@ -21,6 +21,7 @@ mod report;
 mod revision;
 mod source;
 mod summary;
+mod wait;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -39,6 +40,7 @@ pub use self::{
     report::Summary,
     source::{Source, SourceError},
     summary::{COUNTED, ContestSummary, RegionSummary, RuleCounts},
+    wait::until_sealed,
 };
 
 /// Why a monitor cannot begin.

@@ -1,6 +1,14 @@
 //! An officer, a granter and a citizen at the command line: what they see when things go wrong.
 
-use std::fs;
+use std::{
+    fs,
+    io::Write as _,
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
+
+use jejak::store::LOCK_WAIT_MAX;
 
 use super::program::{Serving, example_log, jejak};
 
@@ -145,6 +153,39 @@ fn several_logs_share_a_process_and_a_second_process_is_kept_out() {
         let monitor = ["monitor", "-p", &policy, "--url", &url, "--state", &state, "--once"];
         jejak(dir, &monitor).exit(0);
     }
+    let started = Instant::now();
     let ended = jejak(dir, &["serve", "a", "--listen", "127.0.0.1:0"]).exit(75);
     assert!(ended.stderr.contains("in use by process"), "{}", ended.stderr);
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(LOCK_WAIT_MAX < Duration::from_secs(2));
+    drop(server);
+    // Named twice it would wait for itself.
+    std::os::unix::fs::symlink("a", dir.join("link")).unwrap();
+    for twice in [["a", "a"], ["a", "./a/"], ["b", "a/../b"], ["a", "link"]] {
+        let ended = jejak(dir, &[&["serve"], &twice[..], &["--listen", "127.0.0.1:0"]].concat());
+        let ended = ended.exit(78);
+        assert!(ended.stderr.contains("is named twice"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_does_not_wait_for_slow_bodies() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = example_log(dir.path());
+    let address = server.url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
+    let drip = move |mut socket: TcpStream| {
+        let head = "POST /2024/entries HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\n\
+                    Content-Length: 60000\r\n\r\n";
+        socket.write_all(head.as_bytes()).unwrap();
+        while socket.write_all(b"j").is_ok() {
+            thread::sleep(Duration::from_millis(100));
+        }
+    };
+    let slow: Vec<_> = (0..20).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    let slow: Vec<_> = slow.into_iter().map(|socket| thread::spawn(move || drip(socket))).collect();
+    thread::sleep(Duration::from_millis(300));
+    let (code, took) = server.terminate();
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    slow.into_iter().for_each(|client| client.join().unwrap());
 }

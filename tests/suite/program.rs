@@ -5,8 +5,10 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// What a command left behind.
@@ -74,6 +76,15 @@ impl Serving {
         BufReader::new(stdout).read_line(&mut line).expect("the server speaks");
         let line: Value = serde_json::from_str(&line).expect("one JSON object a log");
         Self { child, url: line["url"].as_str().expect("a URL").to_owned() }
+    }
+
+    /// Asks it to stop, and waits: its exit code, and how long it took.
+    pub fn terminate(mut self) -> (Option<i32>, Duration) {
+        let started = Instant::now();
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process has an id"), Signal::TERM).expect("it runs");
+        let status = self.child.wait().expect("it ends");
+        (status.code(), started.elapsed())
     }
 
     /// Kills it as a power switch would kill the process.

@@ -100,7 +100,7 @@ fn example_files(dir: &Path) -> Example {
 fn commands_end_with_their_codes_and_print_where_they_should() {
     let dir = tempfile::tempdir().unwrap();
     let example = example_files(dir.path());
-    let forged = example.receipt.replace("log.example/2024\n3\n", "log.example/2024\n4\n");
+    let forged = example.receipt.replace("log.example/2024\n4\n", "log.example/2024\n5\n");
     fs::write(dir.path().join("forged.tlog-proof"), forged).unwrap();
     // A listener that is gone again: nobody answers there.
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -178,11 +178,11 @@ fn a_client_trusts_its_own_leaf_hashes() {
             let leaf = leaves[at];
             json!({"flags": [], "index": at + 1, "leaf": leaf, "status": "new"})
         };
-        let note = example.checkpoint.note();
+        let note = example.unsealed.note();
         let last = json!({"checkpoint": note, "hashes": [hash], "indexes": [1, 2]});
         format!("{}\n{}\n{last}\n", item(0), item(1)).into_bytes()
     };
-    let [hash, one, two] = example.leaves;
+    let [hash, one, two, _] = example.leaves;
     let send = |entries: [&String; 2], body: Vec<u8>| {
         let fetch = Fetch::new(&serve(vec![body]), &FetchLimits::default()).unwrap();
         submit_batch(&fetch, &policy, &entries, Duration::from_secs(5))
