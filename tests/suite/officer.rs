@@ -86,7 +86,7 @@ fn receipts_fail_with_the_code_of_what_is_wrong() {
     drop(server);
     let submit = ["mandate", "-p", "log/policy", "--url", "http://127.0.0.1:9", "--by"];
     let more = ["log/keys/root", "--role", "official", "--units", "ID", "--new", "k"];
-    jejak(dir, &[&submit[..], &more].concat()).exit(69);
+    jejak(dir, &[&submit[..], &more, &["--patience", "0s"]].concat()).exit(69);
 }
 
 #[test]
