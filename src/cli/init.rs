@@ -15,6 +15,7 @@ use super::{
     manifest::{self, Built, RuleArgs},
     output::Output,
     serve::LISTEN_DEFAULT,
+    sign,
 };
 use crate::log::{self, CreateError};
 
@@ -33,7 +34,12 @@ pub struct InitArgs {
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// A manifest that the root keys have signed; `--contests` is then its contest register.
-    #[arg(long, value_name = "FILE.note", requires_all = ["log_key", "contest_file"])]
+    #[arg(
+        long,
+        value_name = "FILE.note",
+        requires_all = ["log_key", "contest_file"],
+        conflicts_with_all = ["contests", "election", "station_kinds", "exempt_kinds", "station_max"]
+    )]
     manifest: Option<PathBuf>,
     /// The private key of the log that the manifest names.
     #[arg(long, value_name = "FILE", requires = "manifest")]
@@ -141,8 +147,14 @@ fn given(args: &InitArgs, manifest: &Path, key_file: &Path) -> Result<Beginning,
         return Err(Failure::config("--origin is not the name of the log's key"));
     }
     let manifest_text = files::read_text(manifest)?;
-    Entry::parse(manifest_text.as_bytes())
+    let entry = Entry::parse(manifest_text.as_bytes())
         .map_err(|refusal| Failure::config(format!("{}: {refusal}", manifest.display())))?;
+    let missing = sign::missing_roots(&entry);
+    if !missing.is_empty() {
+        let message = format!("root signatures are missing: {}", missing.join(", "));
+        let next = format!("jejak sign {} -k KEY", manifest.display());
+        return Err(Failure::config(message).next(next));
+    }
     let units = register(&args.rules.units)?;
     UnitRegister::parse(units.as_bytes())
         .map_err(|error| Failure::config(format!("{}: {error}", args.rules.units.display())))?;

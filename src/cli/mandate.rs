@@ -88,10 +88,12 @@ pub fn mandate(mut args: MandateArgs, output: &Output) -> Result<Exit, Failure> 
         keys: vkeys.into_iter().map(mandated).collect(),
         log: place.origin.clone().into(),
     });
+    let waits = args.out.is_some();
     let exit = finish(&place, &body, &by, &args.with, args.out, output)?;
     if let Some(file) = new_key.filter(|_| exit == Exit::Ok) {
         output.text(format!("the key is in {file}: keep it secret"));
-        output.text(format!("next: jejak submit -p POLICY -k {file} form.json"));
+        let when = if waits { "once the mandate is logged" } else { "next" };
+        output.text(format!("{when}: jejak submit -p POLICY -k {file} form.json"));
     }
     Ok(exit)
 }

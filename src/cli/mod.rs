@@ -19,6 +19,7 @@ mod output;
 mod place;
 mod serve;
 mod sign;
+mod strict;
 mod submit;
 mod verify;
 

@@ -125,6 +125,97 @@ fn separate_hands_make_a_log_together() {
 }
 
 #[test]
+fn two_hands_sign_one_manifest_one_after_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let units = super::program::root().join("examples/units.csv");
+    fs::copy(units, dir.join("units.csv")).unwrap();
+    let new = |file: &str, name: &str| {
+        jejak(dir, &["key", "new", file, "--name", name]).exit(0).stdout.trim_end().to_owned()
+    };
+    let (one, two) = (new("one.key", "root/ID"), new("two.key", "root/31"));
+    let log = new("log.key", "log.example/2024");
+    let origin =
+        ["--origin", "log.example/2024", "--units", "units.csv", "--contest", "ppwp=01,02"];
+    let keys = ["--log-key", &log, "--root", &one, "--root", &two, "--threshold", "2", "-o", "m"];
+    jejak(dir, &[&["manifest", "build"][..], &origin, &keys].concat()).exit(0);
+    let note = dir.join("m/manifest.note");
+    let both = ["sign", "m/manifest.json", "-o", "both.note", "-k", "one.key", "-k", "two.key"];
+    jejak(dir, &both).exit(0);
+
+    // The first hand learns whose signature is missing, and so does who makes the log too early.
+    let first = jejak(dir, &["sign", "m/manifest.json", "-k", "one.key"]).exit(0);
+    assert!(first.stdout.contains("next: jejak sign m/manifest.note"), "{}", first.stdout);
+    assert!(first.stdout.contains("root/31+"), "{}", first.stdout);
+    let init = ["init", "log", "--manifest", "m/manifest.note", "--log-key", "log.key"];
+    let registers = ["--units", "m/units.csv", "--contests", "m/contests.jsonl"];
+    let early = jejak(dir, &[&init[..], &registers].concat()).exit(78);
+    assert!(early.stderr.contains("root signatures are missing: root/31+"), "{}", early.stderr);
+
+    // The second hand has the note alone; the lines stand in their one order, whoever was first.
+    let second = jejak(dir, &["sign", "m/manifest.note", "-k", "two.key"]).exit(0);
+    assert!(second.stdout.contains("next: jejak init D --manifest m/manifest.note"));
+    assert_eq!(fs::read(&note).unwrap(), fs::read(dir.join("both.note")).unwrap());
+    // Once more changes nothing; a stranger's line can be written elsewhere, and -o is kept.
+    jejak(dir, &["sign", "m/manifest.note", "-k", "one.key"]).exit(0);
+    assert_eq!(fs::read(&note).unwrap(), fs::read(dir.join("both.note")).unwrap());
+    let elsewhere = ["sign", "m/manifest.note", "-k", "log.key", "-o", "more.note"];
+    jejak(dir, &elsewhere).exit(0);
+    assert_ne!(fs::read(&note).unwrap(), fs::read(dir.join("more.note")).unwrap());
+    // A manifest has its rules: what would be ignored is refused.
+    for ignored in [
+        ["--contest", "ppwp=01,02"],
+        ["--election", "2024"],
+        ["--station-kind", "tps"],
+        ["--exempt-kind", "tps"],
+        ["--station-max", "200"],
+    ] {
+        jejak(dir, &[&init[..], &registers, &ignored].concat()).exit(2);
+    }
+    jejak(dir, &[&init[..], &registers].concat()).exit(0);
+}
+
+#[test]
+fn a_co_signer_adds_a_line_to_a_signed_form() {
+    let dir = tempfile::tempdir().unwrap();
+    let (dir, server) = (dir.path(), example_log(dir.path()));
+    let url = ["-p", "log/policy", "--url", &server.url];
+    let witness = ["--role", "party-witness", "--units", "3173001", "--new", "witness.key"];
+    let by = ["mandate", "--by", "log/keys/root"];
+    jejak(dir, &[&by[..], &url, &witness].concat()).exit(0);
+    let sign = ["sign", "-p", "log/policy", "--election", "2024", "-k", "officer.key"];
+    jejak(dir, &[&sign[..], &["form.json"]].concat()).exit(0);
+    let more = ["sign", "-p", "log/policy", "-k", "witness.key", "form.note"];
+    let signed = jejak(dir, &more).exit(0);
+    assert!(signed.stdout.contains("next: jejak submit -p POLICY form.note"), "{}", signed.stdout);
+    jejak(dir, &[&["submit"][..], &url, &["form.note"]].concat()).exit(0);
+    let note = fs::read_to_string(dir.join("form.note")).unwrap();
+    let signers: Vec<&str> =
+        note.lines().skip(3).map(|line| line.split(' ').nth(1).unwrap()).collect();
+    assert_eq!(signers, ["official/ID", "party-witness/3173001"]);
+    // A line that was spoilt is not carried on, and a form of another log is not signed.
+    let at = note.rfind("= ").or(note.rfind("=\n")).unwrap() - 8;
+    let other = if &note[at..=at] == "A" { "B" } else { "A" };
+    fs::write(dir.join("spoilt.note"), [&note[..at], other, &note[at + 1..]].concat()).unwrap();
+    jejak(dir, &["sign", "spoilt.note", "-k", "witness.key"]).exit(78);
+    fs::write(dir.join("other.note"), note.replace("log.example/2024", "log.example/2025"))
+        .unwrap();
+    jejak(dir, &["sign", "-p", "log/policy", "other.note", "-k", "witness.key"]).exit(78);
+}
+
+#[test]
+fn a_mandate_that_waits_does_not_say_that_its_key_speaks() {
+    let dir = tempfile::tempdir().unwrap();
+    let (dir, _server) = (dir.path(), example_log(dir.path()));
+    let by = ["mandate", "-p", "log/policy", "--by", "log/keys/root", "--election", "2024"];
+    let what = ["--role", "official", "--units", "31", "--new", "k", "--out", "m.note"];
+    let ended = jejak(dir, &[&by[..], &what].concat()).exit(0);
+    assert!(ended.stdout.contains("next: jejak submit -p POLICY m.note"), "{}", ended.stdout);
+    let speaks = "once the mandate is logged: jejak submit -p POLICY -k k form.json";
+    assert!(ended.stdout.contains(speaks), "{}", ended.stdout);
+}
+
+#[test]
 fn several_logs_share_a_process_and_a_second_process_is_kept_out() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
