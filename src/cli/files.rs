@@ -96,6 +96,11 @@ fn try_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(parent.unwrap_or(&env::current_dir()?))?.sync_all()
 }
 
+/// Removes a file.
+pub fn remove(path: &Path) -> Result<(), Failure> {
+    fs::remove_file(path).map_err(|error| unwritable(path, &error))
+}
+
 /// Makes a directory and those above it.
 pub fn make_dir(path: &Path) -> Result<(), Failure> {
     fs::create_dir_all(path).map_err(|error| unwritable(path, &error))
