@@ -10,6 +10,7 @@ use jejak_proofs::{
         UnitCode,
     },
 };
+use serde_json::json;
 
 use super::{
     draft,
@@ -197,9 +198,13 @@ fn finish(
     match out {
         Some(out) => {
             files::write(&out, entry.bytes())?;
-            output.text(format!("next: jejak submit -p POLICY {}", out.display()));
+            let file = out.display().to_string();
+            output.result(
+                || format!("next: jejak submit -p POLICY {file}"),
+                &json!({"leaf": entry.leaf(), "file": file}),
+            );
             Ok(Exit::Ok)
         }
-        None => submit::send(place, entry.bytes(), None, output),
+        None => submit::send(place, &entry, None, output),
     }
 }

@@ -17,6 +17,7 @@ mod manifest;
 mod monitor;
 mod output;
 mod place;
+mod refusal;
 mod serve;
 mod sign;
 mod strict;

@@ -120,7 +120,8 @@ fn separate_hands_make_a_log_together() {
     let server = Serving::start(dir, "log");
     let mandate = ["mandate", "-p", "log/policy", "--url", &server.url, "--by", "one.key"];
     let what = ["--role", "official", "--units", "31", "--new", "officer.key"];
-    jejak(dir, &[&mandate[..], &what].concat()).exit(1);
+    let alone = jejak(dir, &[&mandate[..], &what].concat()).exit(1);
+    assert!(alone.stderr.contains("root signatures are missing"), "{}", alone.stderr);
     jejak(dir, &[&mandate[..], &what, &["--with", "two.key"]].concat()).exit(0);
 }
 
@@ -237,4 +238,116 @@ fn several_logs_share_a_process_and_a_second_process_is_kept_out() {
     }
     let ended = jejak(dir, &["serve", "a", "--listen", "127.0.0.1:0"]).exit(75);
     assert!(ended.stderr.contains("in use by process"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_form_is_signed_while_the_log_is_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let (dir, server) = (dir.path(), example_log(dir.path()));
+    let away = ["--url", "http://127.0.0.1:9", "--patience", "0s"];
+    let submit = |policy: &str, file: &str, more: &[&str]| {
+        let what = ["submit", "-p", policy, "-k", "officer.key", file];
+        jejak(dir, &[&what[..], &away, more].concat())
+    };
+    // The manifest stands beside the policy.
+    submit("log/policy", "form.json", &[]).exit(69);
+    assert!(dir.join("form.note").exists());
+    // A policy alone does not say the election: either the officer does, or the log has once.
+    fs::create_dir(dir.join("tps")).unwrap();
+    fs::copy(dir.join("log/policy"), dir.join("tps/policy")).unwrap();
+    let form = fs::read_to_string(dir.join("form.json")).unwrap();
+    for name in ["a.json", "b.json", "c.json", "d.json"] {
+        let form = form.replace("3173001", "3173002");
+        fs::write(dir.join(name), form).unwrap();
+    }
+    submit("tps/policy", "a.json", &[]).exit(69);
+    assert!(!dir.join("a.note").exists());
+    submit("tps/policy", "a.json", &["--election", "2024"]).exit(69);
+    assert!(dir.join("a.note").exists());
+    let there = ["submit", "-p", "tps/policy", "-k", "officer.key", "--url", &server.url];
+    jejak(dir, &[&there[..], &["b.json"]].concat()).exit(0);
+    assert!(dir.join("tps/policy.genesis").exists());
+    submit("tps/policy", "c.json", &[]).exit(69);
+    assert!(dir.join("c.note").exists());
+    jejak(dir, &["sign", "-p", "tps/policy", "-k", "officer.key", "d.json"]).exit(0);
+}
+
+#[test]
+fn a_refused_form_is_set_aside_and_its_correction_goes_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let (dir, server) = (dir.path(), example_log(dir.path()));
+    let submit = |key: &str, files: &[&str]| {
+        let what = ["submit", "-p", "log/policy", "--url", &server.url, "-k", key];
+        jejak(dir, &[&what[..], files].concat())
+    };
+    let form = fs::read_to_string(dir.join("form.json")).unwrap();
+    fs::write(dir.join("form.json"), form.replace("3173001", "999")).unwrap();
+    let refused = submit("officer.key", &["form.json"]).exit(1);
+    let sentence = "invalid_unit: not in the unit register, or not taking part in the contest";
+    assert!(refused.stderr.contains(sentence), "{}", refused.stderr);
+    assert!(refused.stderr.contains("nothing was logged"), "{}", refused.stderr);
+    assert!(dir.join("form.refused").exists() && !dir.join("form.note").exists());
+    // The wrong key is refused, and the right one signs anew.
+    fs::write(dir.join("form.json"), &form).unwrap();
+    jejak(dir, &["key", "new", "other.key", "--name", "official/ID"]).exit(0);
+    assert!(submit("other.key", &["form.json"]).exit(1).stderr.contains("unknown_key"));
+    submit("officer.key", &["form.json"]).exit(0);
+    // What is signed is never sent under another key than was asked for.
+    fs::remove_file(dir.join("form.tlog-proof")).unwrap();
+    for file in ["form.json", "form.note"] {
+        let ended = submit("other.key", &[file]).exit(78);
+        assert!(ended.stderr.contains("form.note is signed by official/ID+"), "{}", ended.stderr);
+    }
+    submit("officer.key", &["form.json"]).exit(0);
+    // A note that came from elsewhere stays where it is.
+    fs::write(dir.join("late.json"), form.replace("154", "153")).unwrap();
+    jejak(dir, &["sign", "-p", "log/policy", "-k", "officer.key", "late.json"]).exit(0);
+    assert!(submit("officer.key", &["late.note"]).exit(1).stderr.contains("conflict"));
+    assert!(dir.join("late.note").exists() && !dir.join("late.refused").exists());
+}
+
+#[test]
+fn a_bad_file_does_not_keep_the_others_from_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let (dir, server) = (dir.path(), example_log(dir.path()));
+    let form = fs::read_to_string(dir.join("form.json")).unwrap();
+    fs::write(dir.join("cut.json"), &form[..40]).unwrap();
+    fs::write(dir.join("unknown.json"), form.replace("3173001", "999")).unwrap();
+    fs::write(dir.join("note.note"), "not an entry\n").unwrap();
+    fs::write(dir.join("last.json"), form.replace("3173001", "3173002")).unwrap();
+    let files = ["cut.json", "none.json", "form.json", "unknown.json", "note.note", "last.json"];
+    let what = ["submit", "-p", "log/policy", "--url", &server.url, "-k", "officer.key"];
+    let ended = jejak(dir, &[&what[..], &files].concat()).exit(1);
+    for bad in ["cut.json", "none.json", "unknown.json", "note.note"] {
+        assert!(ended.stderr.contains(bad), "{bad}: {}", ended.stderr);
+    }
+    assert!(dir.join("form.tlog-proof").exists() && dir.join("last.tlog-proof").exists());
+    // A log that is away ends it all, and everything is signed.
+    fs::write(dir.join("more.json"), form.replace("3173001", "3173")).unwrap();
+    let away = ["--url", "http://127.0.0.1:9", "--patience", "0s", "more.json", "cut.json"];
+    let what = ["submit", "-p", "log/policy", "-k", "officer.key"];
+    jejak(dir, &[&what[..], &away].concat()).exit(69);
+    assert!(dir.join("more.note").exists());
+}
+
+#[test]
+fn a_form_that_says_two_things_is_not_signed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (dir, _server) = (dir.path(), example_log(dir.path()));
+    let form = fs::read_to_string(dir.join("form.json")).unwrap();
+    let sign = |text: String| {
+        fs::write(dir.join("odd.json"), text).unwrap();
+        jejak(dir, &["sign", "-p", "log/policy", "-k", "officer.key", "odd.json"])
+    };
+    for (from, to) in [("\"01\": 100,", "\"01\": 10, \"01\": 100,"), ("{", "{\"valid\": 1,")] {
+        let ended = sign(form.replacen(from, to, 1)).exit(78);
+        assert!(ended.stderr.contains("stands twice"), "{}", ended.stderr);
+    }
+    let ended = sign(form.replace("150", "\"150\"")).exit(78);
+    assert!(ended.stderr.contains("odd.json: valid: invalid type"), "{}", ended.stderr);
+    assert!(!dir.join("odd.note").exists());
+    // Nor does a doubled key pass as what was signed.
+    sign(form.clone()).exit(0);
+    fs::write(dir.join("odd.json"), form.replacen('{', "{\"valid\": 1,", 1)).unwrap();
+    jejak(dir, &["submit", "-p", "log/policy", "-k", "officer.key", "odd.json"]).exit(78);
 }

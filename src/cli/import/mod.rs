@@ -33,6 +33,7 @@ use super::{
     files,
     output::Output,
     place::{self, LogArgs, Place},
+    refusal,
 };
 use crate::{
     client::{self, BatchSubmitted, Fetch, SubmitError},
@@ -345,7 +346,7 @@ impl Import {
                     let code = refused.code.as_deref().unwrap_or("no code").to_owned();
                     let unit = signed.statement.row.unit.to_string();
                     let object = json!({"unit": unit, "refused": code});
-                    let text = || format!("{unit}: {}", code);
+                    let text = || format!("{unit}: {}", refusal::explain(Some(&code)));
                     self.bar.suspend(|| self.output.notice(text, &object));
                     counts.refused_for_good += u64::from(refused.is_final());
                     *counts.refused.entry(code.clone()).or_default() += 1;
