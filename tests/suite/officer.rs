@@ -351,3 +351,55 @@ fn a_form_that_says_two_things_is_not_signed() {
     fs::write(dir.join("odd.json"), form.replacen('{', "{\"valid\": 1,", 1)).unwrap();
     jejak(dir, &["submit", "-p", "log/policy", "-k", "officer.key", "odd.json"]).exit(78);
 }
+
+#[test]
+fn urls_and_origins_are_checked_before_anything_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let units = super::program::root().join("examples/units.csv");
+    fs::copy(units, dir.join("units.csv")).unwrap();
+    let init = |origin: &str, more: &[&str]| {
+        let what = ["init", "log", "--origin", origin, "--units", "units.csv"];
+        jejak(dir, &[&what[..], &["--contest", "ppwp=01,02"], more].concat())
+    };
+    for url in [
+        "localhost:80",
+        "log.example/2024",
+        "ftp://log.example/2024",
+        "https://log.example/2024?a=b",
+        "https://log.example/2024#a",
+        "https://me@log.example/2024",
+        "https://log.example/20 24",
+        "https://",
+        "",
+    ] {
+        init("log.example/2024", &["--url", url]).exit(78);
+    }
+    let log = jejak(dir, &["key", "new", "k", "--name", "log.example/2024"]).exit(0).stdout;
+    let build = |origin: &str| {
+        let what = ["manifest", "build", "--origin", origin, "--units", "units.csv", "-o", "m"];
+        let keys =
+            ["--contest", "ppwp=01,02", "--log-key", log.trim_end(), "--root", log.trim_end()];
+        jejak(dir, &[&what[..], &keys].concat())
+    };
+    for origin in [
+        "https://log.example/2024",
+        "log.example//2024",
+        "log.example/2024/",
+        "/2024",
+        "log.example/..",
+        "log.example/2024?a",
+        "log.example/20%24",
+        "log.example/t\u{e9}",
+        "log example/2024",
+        "log.example+x/2024",
+        "jejak/2024",
+        "cosignature/v1",
+        "",
+    ] {
+        init(origin, &["--election", "2024"]).exit(78);
+        build(origin).exit(78);
+    }
+    assert!(!dir.join("log").exists() && !dir.join("m").exists());
+    init("log.example:8080/2024", &["--url", "https://log.example/2024"]).exit(0);
+}
