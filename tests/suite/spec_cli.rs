@@ -143,6 +143,30 @@ fn commands_end_with_their_codes_and_print_where_they_should() {
         }
     }
     assert_eq!(code(&jejak(dir.path(), &["frobnicate"])), 2);
+    // What is wrong with the command line is an object too.
+    let wrong: [&[&str]; 4] = [
+        &["--json"],
+        &["frobnicate", "--json"],
+        &["--json", "submit", "-p", "policy"],
+        &["--json", "submit", "-p", "policy", "form.note", "--key"],
+    ];
+    for args in wrong {
+        let output = jejak(dir.path(), args);
+        let err = lines(&output.stderr);
+        assert_eq!((code(&output), err.len(), output.stdout.len()), (2, 1, 0), "{args:?}");
+        assert_eq!(err[0]["exit"], json!(2));
+        assert!(!err[0]["error"].as_str().unwrap().is_empty(), "{err:?}");
+    }
+    // What was written elsewhere is a result.
+    for verb in [
+        &["mandate", "--role", "official", "--units", "31", "--new", "k"][..],
+        &["revoke", "official/31+00000000", "--reason", "lost"],
+    ] {
+        let more = ["--json", "-p", "policy", "--by", "root", "--election", "2024", "--out", "o"];
+        let output = jejak(dir.path(), &[verb, &more].concat());
+        let out = lines(&output.stdout);
+        assert_eq!((code(&output), out.len(), &out[0]["file"]), (0, 1, &json!("o")), "{verb:?}");
+    }
 }
 
 // SPEC [Q1]
