@@ -103,6 +103,7 @@ fn write(args: &BuildArgs, output: &Output) -> Result<Exit, Failure> {
     let vkey = |vkey: &String| {
         VerifierKey::parse(vkey).map_err(|error| Failure::config(format!("{vkey}: {error}")))
     };
+    check_origin(&args.origin)?;
     let log_key = vkey(&args.log_key)?;
     let roots = args.roots.iter().map(vkey).collect::<Result<Vec<_>, _>>()?;
     let registers = read_registers(&args.rules)?;
@@ -121,6 +122,23 @@ fn write(args: &BuildArgs, output: &Output) -> Result<Exit, Failure> {
     );
     output.text(format!("next: jejak sign {out}/manifest.json -k ROOT_KEY -o {out}/manifest.note"));
     Ok(Exit::Ok)
+}
+
+/// Whether this can be the origin of a log (SPEC.md, [N2], [E14], [W5]): a name in checkpoints and
+/// keys, and, after its last slash, in paths.
+pub fn check_origin(origin: &str) -> Result<(), Failure> {
+    let fits = |part: &str| {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':');
+        !part.is_empty() && part != "." && part != ".." && part.bytes().all(plain)
+    };
+    let reserved = origin.starts_with("jejak/") || origin == "cosignature/v1";
+    match !reserved && origin.split('/').all(fits) {
+        true => Ok(()),
+        false => Err(Failure::config(format!("{origin} cannot be an origin")).next(
+            "a URL without scheme, such as log.example/2024: letters, digits, . - _ : between \
+             single slashes",
+        )),
+    }
 }
 
 /// The registers of an election, read and in their one spelling.

@@ -378,7 +378,7 @@ fn sleep(time: Duration, stop: &AtomicBool) {
 }
 
 /// Reads `500ms`, `10s`, `5m` or `1h`.
-fn parse_time(text: &str) -> Result<Duration, String> {
+pub fn parse_time(text: &str) -> Result<Duration, String> {
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let number = &text[..text.len() - unit.len()];
     let milliseconds = match unit {

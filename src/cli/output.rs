@@ -45,6 +45,12 @@ impl Output {
         }
     }
 
+    /// Says something on stderr while the work goes on: a line of text, or one of JSON.
+    pub fn notice(&self, text: impl FnOnce() -> String, object: &serde_json::Value) {
+        let line = if self.json { object.to_string() } else { text() };
+        let _ = writeln!(io::stderr().lock(), "{line}");
+    }
+
     /// Says why the command failed and what to do next.
     pub fn failure(&self, failure: &Failure) {
         let mut stderr = io::stderr().lock();

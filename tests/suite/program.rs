@@ -63,7 +63,18 @@ impl Serving {
     }
 
     pub fn with(dir: &Path, arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_jejak"))
+        let mut serving = Self::in_background(dir, arguments);
+        let mut line = String::new();
+        let stdout = serving.child.stdout.take().expect("stdout is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("the server speaks");
+        let line: Value = serde_json::from_str(&line).expect("one JSON object a log");
+        serving.url = line["url"].as_str().expect("a URL").to_owned();
+        serving
+    }
+
+    /// Starts it, and does not wait until it serves. Knows no URL.
+    pub fn in_background(dir: &Path, arguments: &[&str]) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_jejak"))
             .arg("--json")
             .args(arguments)
             .current_dir(dir)
@@ -71,11 +82,7 @@ impl Serving {
             .stderr(Stdio::null())
             .spawn()
             .expect("the program runs");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("stdout is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("the server speaks");
-        let line: Value = serde_json::from_str(&line).expect("one JSON object a log");
-        Self { child, url: line["url"].as_str().expect("a URL").to_owned() }
+        Self { child, url: String::new() }
     }
 
     /// Asks it to stop, and waits: its exit code, and how long it took.
