@@ -3,7 +3,11 @@
 //! Bundles are fetched while the entries before them are judged. Leaf hashes under the followed
 //! head are known by then, so every entry is checked against its own before anything else.
 
-use std::{collections::VecDeque, sync::Arc, sync::mpsc, thread};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::{Arc, mpsc},
+    thread,
+};
 
 use jejak_proofs::{
     merkle::{BundleId, Hash, TILE_WIDTH, leaf_hash, parse_bundle},
@@ -20,7 +24,8 @@ use super::{
     finding::{Finding, Rule},
     follow::BUNDLES_AT_ONCE,
     memory::{Memory, bundle_of},
-    personal, revision,
+    personal::Known,
+    revision,
     source::{self, ServeError},
 };
 use crate::state::StateError;
@@ -59,6 +64,8 @@ impl From<StateError> for AuditError {
 struct Saved {
     snapshot: Snapshot,
     manifest: Vec<u8>,
+    /// What [`Known`] learned.
+    codes: BTreeSet<String>,
 }
 
 /// The ledger, and what is needed to say more than that it refused.
@@ -66,6 +73,7 @@ pub(super) struct Auditor {
     ledger: Ledger,
     /// The entry of the manifest in force.
     manifest: Vec<u8>,
+    known: Known,
     /// Entries in the newest snapshot.
     saved: u64,
     searches: u32,
@@ -171,17 +179,19 @@ impl Auditor {
             Some(saved) => Self::restore_saved(memory, origin, saved)?,
             None => None,
         };
-        let (ledger, manifest) = restored.unwrap_or_else(|| (Ledger::new(origin), Vec::new()));
+        let (ledger, manifest, known) = restored.unwrap_or_else(|| {
+            (Ledger::new(origin), Vec::new(), Known::new(origin, BTreeSet::new()))
+        });
         let (saved, old_bundles) = (ledger.size(), VecDeque::new());
-        Ok(Self { ledger, manifest, saved, searches: 0, old_bundles })
+        Ok(Self { ledger, manifest, known, saved, searches: 0, old_bundles })
     }
 
     fn restore_saved(
         memory: &Memory,
         origin: &str,
         saved: Saved,
-    ) -> Result<Option<(Ledger, Vec<u8>)>, StateError> {
-        let Saved { snapshot, manifest } = saved;
+    ) -> Result<Option<(Ledger, Vec<u8>, Known)>, StateError> {
+        let Saved { snapshot, manifest, codes } = saved;
         let fits = snapshot.origin() == origin && snapshot.size() <= memory.audited();
         let (Some(index), true) = (snapshot.manifest_index(), fits) else { return Ok(None) };
         let leaf = memory.leaves(index, 1)?.first().copied();
@@ -199,7 +209,7 @@ impl Auditor {
             return Ok(None);
         }
         let ledger = Ledger::restore(snapshot, &entry, Arc::new(units), Arc::new(contests)).ok();
-        Ok(ledger.map(|ledger| (ledger, manifest)))
+        Ok(ledger.map(|ledger| (ledger, manifest, Known::new(origin, codes))))
     }
 
     /// Saves the ledger if it has grown.
@@ -207,7 +217,8 @@ impl Auditor {
         if self.ledger.size() == self.saved || self.ledger.size() > memory.audited() {
             return Ok(());
         }
-        let saved = Saved { snapshot: self.ledger.snapshot(), manifest: self.manifest.clone() };
+        let (snapshot, manifest) = (self.ledger.snapshot(), self.manifest.clone());
+        let saved = Saved { snapshot, manifest, codes: self.known.codes().clone() };
         let bytes = postcard::to_stdvec(&saved).expect("plain data in memory");
         memory.save_ledger(&bytes)?;
         self.saved = self.ledger.size();
@@ -245,11 +256,10 @@ impl Auditor {
 
     /// All that does not depend on the entries between here and the ledger.
     fn check(&self, item: &Item<'_>) -> Judged {
-        let units = self.ledger.election().map(|election| &*election.units);
         Judged {
             matches: leaf_hash(item.bytes) == item.leaf,
             checked: Entry::parse(item.bytes).and_then(|entry| entry.check(self.ledger.keys())),
-            personal: personal::find(item.bytes, units).is_some(),
+            personal: self.known.find(item.bytes).is_some(),
         }
     }
 
@@ -269,22 +279,29 @@ impl Auditor {
             checked => checked,
         };
         let election = self.ledger.election().cloned();
-        let units = election.as_ref().map(|election| &*election.units);
-        if judged.personal
-            && let Some(pattern) = personal::find(item.bytes, units)
-        {
-            findings.push(item.finding(Rule::Personal, pattern.word()));
-        }
-        let (checked, outcome) = match checked {
+        let applied = match checked {
             Ok(checked) => {
                 if let Body::Manifest(manifest) = checked.entry().body() {
                     self.provide(manifest, source, memory)?;
                 }
-                match self.ledger.apply(&checked) {
-                    Ok(outcome) => (checked, outcome),
-                    Err(refusal) => return self.refused(item, refusal, memory, findings),
-                }
+                self.ledger.apply(&checked).map(|outcome| (checked, outcome))
             }
+            Err(refusal) => Err(refusal),
+        };
+        if let Ok((checked, _)) = &applied
+            && let (Body::Manifest(_), Some(election)) =
+                (checked.entry().body(), self.ledger.election())
+        {
+            // Root keys are named after units of the register that comes with them.
+            self.known.learn(&election.units);
+        }
+        if judged.personal
+            && let Some(pattern) = self.known.find(item.bytes)
+        {
+            findings.push(item.finding(Rule::Personal, pattern.word()));
+        }
+        let (checked, outcome) = match applied {
+            Ok(applied) => applied,
             Err(refusal) => return self.refused(item, refusal, memory, findings),
         };
         match checked.entry().body() {
