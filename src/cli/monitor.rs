@@ -26,7 +26,8 @@ use crate::{
     client::{Fetch, FetchLimits},
     clock,
     monitor::{
-        Finding, MemoryError, Monitor, OpenError, PollError, Rule, Source, Standing, Verdict, Watch,
+        Finding, MemoryError, Monitor, NotALog, OpenError, PollError, Rule, Source, Standing,
+        Verdict, Watch,
     },
     state::{State, StateError},
 };
@@ -170,6 +171,11 @@ fn settle<S: Source>(
             output.failure(&Failure::new(Exit::Quorum, error));
             return Ok(Some(Exit::Quorum));
         }
+        Err(PollError::NotALog(error)) => {
+            let failure = not_a_log(error);
+            output.failure(&failure);
+            return Ok(Some(failure.exit));
+        }
         Err(error) => {
             output.failure(&Failure::new(Exit::Unreachable, error));
             return Ok(Some(Exit::Unreachable));
@@ -193,6 +199,15 @@ fn settle<S: Source>(
         }
         _ => Ok(None),
     }
+}
+
+/// What answers is no log, or another one: nobody is accused.
+pub fn not_a_log(error: NotALog) -> Failure {
+    let exit = match error {
+        NotALog::OtherLog => Exit::Config,
+        _ => Exit::Unreachable,
+    };
+    Failure::new(exit, PollError::NotALog(error)).next("check the URL and the policy")
 }
 
 fn say(standing: &Standing, output: &Output) {
@@ -264,7 +279,7 @@ fn state_failure(dir: &Path, error: &StateError) -> Failure {
 }
 
 /// A flag that SIGINT and SIGTERM set.
-fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
+pub fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     let failure = |error| Failure::new(Exit::Internal, format!("signals: {error}"));
