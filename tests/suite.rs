@@ -64,3 +64,5 @@ mod spec_rules;
 mod spec_world;
 #[path = "suite/tidy.rs"]
 mod tidy;
+#[path = "suite/verify.rs"]
+mod verify;

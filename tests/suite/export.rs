@@ -271,12 +271,12 @@ impl Drop for Running {
 }
 
 /// The smallest web server: GET, files below one directory, one request a connection.
-struct Static {
-    base: String,
+pub struct Static {
+    pub base: String,
 }
 
 impl Static {
-    fn serve(root: &Path) -> Self {
+    pub fn serve(root: &Path) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let root = root.to_owned();
