@@ -3,8 +3,9 @@
 use std::fs;
 
 use jejak_proofs::note::{CosigningKey, KeyKind};
+use serde_json::{Value, json};
 
-use super::program::{Serving, example_log, jejak};
+use super::program::{Serving, example_log, jejak, root};
 
 #[test]
 fn forms_are_signed_now_and_sent_later_and_never_twice() {
@@ -95,7 +96,7 @@ fn receipts_fail_with_the_code_of_what_is_wrong() {
 fn separate_hands_make_a_log_together() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let units = super::program::root().join("examples/units.csv");
+    let units = root().join("examples/units.csv");
     fs::copy(units, dir.join("units.csv")).unwrap();
     let new = |file: &str, name: &str| {
         jejak(dir, &["key", "new", file, "--name", name]).exit(0).stdout.trim_end().to_owned()
@@ -130,7 +131,7 @@ fn separate_hands_make_a_log_together() {
 fn several_logs_share_a_process_and_a_second_process_is_kept_out() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let units = super::program::root().join("examples/units.csv");
+    let units = root().join("examples/units.csv");
     fs::copy(units, dir.join("units.csv")).unwrap();
     for name in ["a", "b"] {
         let origin = format!("log.example/{name}");
@@ -148,4 +149,45 @@ fn several_logs_share_a_process_and_a_second_process_is_kept_out() {
     }
     let ended = jejak(dir, &["serve", "a", "--listen", "127.0.0.1:0"]).exit(75);
     assert!(ended.stderr.contains("in use by process"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_register_error_names_line_and_unit_of_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let header = "unit,parent,kind,name,registered.l,registered.p";
+    let cases = [
+        ("ID,,nation,N,,\n31,XX,tps,,1,2", "units.csv line 3, unit 31: parent is unknown"),
+        ("ID,,nation,N,,\n\n31,XX,tps,,1,2", "units.csv line 4, unit 31: parent is unknown"),
+        ("ID,,nation,N,,\r\n31,XX,tps,,1,2\r", "units.csv line 3, unit 31: parent is unknown"),
+        ("ID,,nation,N,,\n31,ID,tps,,1,2\n31,ID,tps,,1,2", "units.csv line 4, unit 31: code st"),
+        ("ID,,nation,N,,\n31,,tps,,1,2", "units.csv line 3, unit 31: there must be exactly one"),
+        ("ID,,nation,123456,,", "units.csv line 2, unit ID: name is not plain text"),
+        ("ID,,nation,N,,\nid,ID,tps,,1,2", "units.csv line 3: unit code"),
+        ("ID,,nation,N,,\n31,ID,tps,,x,2", "units.csv line 3: field 4"),
+        ("31,31,tps,,1,2", "units.csv: there must be exactly one unit without a parent"),
+    ];
+    let init = ["init", "log", "--origin", "log.example/2024", "--units", "units.csv"];
+    for (units, says) in cases {
+        fs::write(dir.join("units.csv"), format!("{header}\n{units}\n")).unwrap();
+        let ended = jejak(dir, &[&init[..], &["--contest", "ppwp=01,02"]].concat()).exit(78);
+        assert!(ended.stderr.contains(says), "{units}: {}", ended.stderr);
+        assert!(!ended.stderr.contains("register line"), "{}", ended.stderr);
+    }
+    fs::copy(root().join("examples/units.csv"), dir.join("units.csv")).unwrap();
+    let line = |id: &str, options: Value| {
+        json!({"id": id, "options": options, "scope": ["ID"]}).to_string()
+    };
+    let cases = [
+        ([line("b", json!(["1"])), line("a", json!([]))].join("\n"), "line 2, contest a: "),
+        ([line("b", json!(["1"])), line("b", json!(["1"]))].join("\n"), "line 2, contest b: "),
+        (line("b", json!(["1"])) + "\n{}", "c.jsonl line 2: "),
+    ];
+    for (contests, says) in cases {
+        fs::write(dir.join("c.jsonl"), contests).unwrap();
+        let ended = jejak(dir, &[&init[..], &["--contests", "c.jsonl"]].concat()).exit(78);
+        assert!(ended.stderr.contains(says), "{says}: {}", ended.stderr);
+    }
+    let ended = jejak(dir, &[&init[..], &["--contest", "ppwp=01,01"]].concat()).exit(78);
+    assert!(ended.stderr.contains("--contest ppwp=01,01: "), "{}", ended.stderr);
 }

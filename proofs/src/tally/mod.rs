@@ -39,7 +39,7 @@ pub use manifest::{
 pub use refusal::{Field, Refusal};
 pub use register::{
     Contest, ContestRegister, NAME_DIGITS_MAX, NAME_LEN_MAX, OPTIONS_MAX, REGISTER_LEN_MAX,
-    RegisterError, RegisterErrorKind, Slot, UNIT_HEADER, Unit, UnitRegister,
+    RegisterError, RegisterErrorKind, Slot, SpellError, UNIT_HEADER, Unit, UnitRegister,
 };
 pub use snapshot::{Snapshot, SnapshotError};
 pub use statement::{Ballots, Children, Count, DOCS_MAX, Doc, Media, Reason, Sexes, Tally, Voters};
