@@ -86,7 +86,7 @@ pub fn main() -> ExitCode {
 
 fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
     match verb {
-        Verb::Completions(args) => Ok(docs::completions(&args)),
+        Verb::Completions(args) => docs::completions(&args, output),
         Verb::Demo(args) => demo::run(args, output),
         Verb::Export(args) => export::run(args, output),
         Verb::Fsck(args) => fsck::run(args, output),

@@ -63,7 +63,9 @@ fn trace(output: &Output) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        // A full disk or a closed pipe costs the logs, not the log.
+        .log_internal_errors(false);
     // A second call in one process (the demo) keeps the first one's settings.
     let _ = match output.is_json() {
         true => builder.json().try_init(),
