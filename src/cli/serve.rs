@@ -8,6 +8,7 @@ use std::{
 };
 
 use clap::Args;
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -44,9 +45,15 @@ pub struct ServeArgs {
     /// Bytes of disk to leave free; below them entries are refused and reads go on.
     #[arg(long, value_name = "BYTES", default_value_t = FREE_MIN_DEFAULT)]
     free_min: u64,
+    /// End when this parent of the process does, however it ends: for the demo.
+    #[arg(long, value_name = "PID", hide = true)]
+    with_parent: Option<i32>,
 }
 
 pub fn run(args: ServeArgs, output: &Output) -> Result<Exit, Failure> {
+    if let Some(parent) = args.with_parent {
+        end_with(parent)?;
+    }
     trace(output);
     let options = Options {
         journal: JournalOptions { free_min: args.free_min, ..JournalOptions::default() },
@@ -55,6 +62,17 @@ pub fn run(args: ServeArgs, output: &Output) -> Result<Exit, Failure> {
     let logs: Vec<Log> =
         args.dirs.iter().map(|dir| open(dir, &options)).collect::<Result<_, _>>()?;
     runtime()?.block_on(serve_logs(logs, &args, output))
+}
+
+/// Asks for SIGTERM when the parent ends: nobody else would end a child of a killed process.
+fn end_with(parent: i32) -> Result<(), Failure> {
+    set_parent_process_death_signal(Some(Signal::TERM))
+        .map_err(|error| Failure::new(Exit::Internal, format!("signals: {error}")))?;
+    // It may have ended before.
+    match Pid::as_raw(getppid()) == parent {
+        true => Ok(()),
+        false => Err(Failure::new(Exit::Failure, "the process that this server is for has ended")),
+    }
 }
 
 /// Structured logs on stderr; `RUST_LOG` chooses what, `--json` how.
