@@ -76,3 +76,5 @@ mod spec_world;
 mod succession;
 #[path = "suite/tidy.rs"]
 mod tidy;
+#[path = "suite/verify.rs"]
+mod verify;
