@@ -20,12 +20,11 @@ use super::{
 use crate::store::Objects;
 
 #[derive(Debug, Args)]
-#[group(id = "registers", required = true, multiple = true, args = ["units", "contests"])]
 pub struct AddRegistersArgs {
     /// Directory of the log. It may be served meanwhile.
     dir: PathBuf,
     /// The units: a CSV with the columns unit,parent,kind,name,registered.l,registered.p.
-    #[arg(long, value_name = "CSV[.gz]")]
+    #[arg(long, value_name = "CSV[.gz]", required_unless_present = "contests")]
     units: Option<PathBuf>,
     /// The contests: a JSON line each, with id, options and scope.
     #[arg(long, value_name = "FILE")]

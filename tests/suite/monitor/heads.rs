@@ -131,7 +131,10 @@ fn a_checkpoint_by_a_key_that_does_not_count_for_its_size() {
     let old = key(ORIGIN);
     let seed = *sha256(b"next").as_bytes();
     let new = SigningKey::from_seed(ORIGIN, KeyKind::Ed25519, seed).unwrap();
-    let window = |key: &SigningKey, from: u64, until: Value| json!({"from": from, "until": until, "vkey": key.verifier().to_string()});
+    let window = |key: &SigningKey, from: u64, until: Value| {
+        let vkey = key.verifier().to_string();
+        json!({"from": from, "until": until, "vkey": vkey})
+    };
     let clerk = Clerk::with(json!([window(&old, 0, json!(3)), window(&new, 3, Value::Null)]));
     let mut log = vec![clerk.manifest.clone(), clerk.mandate("root/ID", "official/ID")];
     log.extend((0..2).map(|number| clerk.tally("official/ID", number, (1, 1))));
