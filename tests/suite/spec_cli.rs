@@ -143,7 +143,13 @@ fn commands_end_with_their_codes_and_print_where_they_should() {
         }
     }
     assert_eq!(code(&jejak(dir.path(), &["frobnicate"])), 2);
-    // What is wrong with the command line is an object too.
+}
+
+// SPEC [L2]
+#[test]
+fn usage_errors_and_files_for_later_are_objects_too() {
+    let dir = tempfile::tempdir().unwrap();
+    example_files(dir.path());
     let wrong: [&[&str]; 4] = [
         &["--json"],
         &["frobnicate", "--json"],
