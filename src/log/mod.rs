@@ -7,11 +7,13 @@
 
 mod admission;
 mod answer;
+mod create;
 mod derived;
 mod description;
 mod edge;
 mod integrate;
 mod pool;
+mod rebuild;
 mod recovery;
 mod sequencer;
 mod view;
@@ -42,11 +44,12 @@ use self::{
 };
 pub use self::{
     answer::{BatchItem, BatchLogged, Logged, Rejection, SubmitError},
+    create::{CreateError, create, judge_genesis},
     description::{Description, Limits, ManifestInForce},
     edge::Edge,
     integrate::{Integrated, Mismatch, integrate, verify},
     pool::{POOL_BYTES_MAX, POOL_ENTRIES_MAX, TAKE_BYTES_MAX, TAKE_ENTRIES_MAX},
-    recovery::{CreateError, OpenError, Options, create, judge_genesis},
+    recovery::{OpenError, Options},
     sequencer::Fatal,
     view::{ReadError, View as Published},
 };

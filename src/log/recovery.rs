@@ -1,4 +1,4 @@
-//! Making a log, and opening one. Start-up is the only recovery there is.
+//! Opening a log. Start-up is the only recovery there is.
 
 use std::{
     fs, io,
@@ -9,34 +9,27 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use jejak_proofs::{
-    merkle::{
-        BundleId, Frontier, HASH_LEN, Hash, Plan, TILE_WIDTH, TileId, TreeHead, entries, leaf_hash,
-        prefix_len,
-    },
+    merkle::{Hash, Plan, TreeHead, leaf_hash},
     note::{
         Checkpoint, CheckpointError, Policy, PolicyError, SigningKey, UnverifiedCheckpoint,
         VerifierKey,
     },
-    tally::{Body, ContestRegister, Entry, KeyBook, Ledger, Refusal, RegisterError, UnitRegister},
+    tally::{Entry, Ledger},
 };
 use tokio::sync::watch;
 
 use super::{
     Log, ManifestInForce, Shared, derived,
-    edge::{Edge, tile_root},
+    edge::Edge,
     integrate::integrate,
     pool::Pool,
+    rebuild::{edge_at, tile_prefix},
     sequencer::{Fatal, Sequencer, Stats},
     view::{ReadError, View},
 };
-use crate::{
-    clock,
-    store::{
-        DirLock, Journal, JournalOptions, LeafIndexError, ObjectId, Objects, Record, Replay,
-        StoreError,
-    },
+use crate::store::{
+    DirLock, Journal, JournalOptions, LeafIndexError, Objects, Record, Replay, StoreError,
 };
 
 /// How often full tiles, bundles and the checkpoint file are synced in the background.
@@ -49,30 +42,6 @@ pub struct Options {
     pub journal: JournalOptions,
     /// Serve what verifies; take nothing, write nothing, sign nothing.
     pub read_only: bool,
-}
-
-/// Why no log was made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CreateError {
-    /// The first entry is refused by the rules of the ledger.
-    #[error("the manifest is refused ({code}): {0}", code = .0.code())]
-    Refused(Refusal),
-    /// A register is not in its one spelling.
-    #[error(transparent)]
-    Register(#[from] RegisterError),
-    /// The manifest does not name the key that is to sign checkpoints.
-    #[error("the manifest does not name this log key in `log_keys`")]
-    LogKey,
-    /// The directory holds a log already.
-    #[error("{} holds a log already", .0.display())]
-    Exists(PathBuf),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The first checkpoint could not be made.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
 }
 
 /// Why a log was not opened. Whatever contradicts itself was left as it is: only after journal,
@@ -144,65 +113,6 @@ impl From<Fatal> for OpenError {
             Fatal::Mismatch(_) | Fatal::Panicked => Self::Root { first: 0 },
         }
     }
-}
-
-/// Makes the log directory below `dir`, with the manifest as entry 0 and a first checkpoint.
-/// Returns the genesis: the leaf hash of entry 0.
-///
-/// # Errors
-/// Fails if the ledger refuses the manifest or if there is a log already.
-pub fn create(
-    dir: &Path,
-    key: &SigningKey,
-    manifest: &[u8],
-    units: &[u8],
-    contests: &[u8],
-) -> Result<Hash, CreateError> {
-    let log_dir = dir.join("log");
-    if log_dir.join("journal").exists() {
-        return Err(CreateError::Exists(log_dir));
-    }
-    judge_genesis(key, manifest, units, contests)?;
-    // Syncs the names of the new directories as well.
-    let mut journal = Journal::create(&log_dir.join("journal"), JournalOptions::default())?;
-    let _lock = DirLock::acquire(&log_dir)?;
-    let objects = Objects::open(&log_dir);
-    objects.put_register(units)?;
-    objects.put_register(contests)?;
-    let genesis = leaf_hash(manifest);
-    let entries = vec![Bytes::copy_from_slice(manifest)];
-    let grown = integrate(&Edge::new(), &entries, &[genesis]);
-    let record = Record { first: 0, time_ms: clock::now_ms(), head: grown.edge.head(), entries };
-    journal.reserve(manifest.len() as u64 + 2)?;
-    journal.append(&record)?;
-    // Disk: entry 0 is committed.
-    let checkpoint = Checkpoint::sign(record.head, key)?;
-    objects.publish(record.head.size, grown.objects)?;
-    objects.put_checkpoint(checkpoint.note().as_bytes())?;
-    objects.sync()?;
-    Ok(genesis)
-}
-
-/// Applies the manifest to an empty ledger, as every monitor will. Writes nothing.
-///
-/// # Errors
-/// Fails if the ledger refuses it, or if it does not name this key of the log.
-pub fn judge_genesis(
-    key: &SigningKey,
-    manifest: &[u8],
-    units: &[u8],
-    contests: &[u8],
-) -> Result<(), CreateError> {
-    let entry = Entry::parse(manifest).map_err(CreateError::Refused)?;
-    let vkey = key.verifier().to_string();
-    let named = matches!(entry.body(), Body::Manifest(manifest)
-        if manifest.log_keys.iter().any(|key| *key.vkey == *vkey));
-    let checked = entry.check(&KeyBook::new()).map_err(CreateError::Refused)?;
-    let mut ledger = Ledger::new(key.name());
-    ledger.provide_units(Arc::new(UnitRegister::parse(units)?));
-    ledger.provide_contests(Arc::new(ContestRegister::parse(contests)?));
-    ledger.apply(&checked).map_err(CreateError::Refused)?;
-    if named { Ok(()) } else { Err(CreateError::LogKey) }
 }
 
 pub(super) fn open(dir: &Path, key: SigningKey, options: &Options) -> Result<Log, OpenError> {
@@ -390,63 +300,6 @@ fn publish_again(journal_dir: &Path, objects: &Objects) -> Result<(), OpenError>
         edge = grown;
     }
     Ok(())
-}
-
-/// The right edge of a tree out of full tiles and bundles alone. Where the journal was trimmed,
-/// they hold all of it.
-fn edge_at(head: TreeHead, objects: &Objects) -> Result<Edge, OpenError> {
-    const WIDTH: u64 = TILE_WIDTH as u64;
-    let mut levels = Vec::new();
-    let mut peaks = Vec::new();
-    for level in 0..8_u8 {
-        let count = head.size >> (8 * level);
-        let (index, width) = (count / WIDTH, (count % WIDTH) as usize);
-        let hashes = match level {
-            0 if width > 0 => tile_prefix(objects, index, width)?,
-            0 => Vec::new(),
-            _ => (count - width as u64..count)
-                .map(|below| full_tile_root(objects, level - 1, below))
-                .collect::<Result<_, _>>()?,
-        };
-        // A row of hashes has the same peaks whatever it is a row of.
-        let mut row = Frontier::new();
-        hashes.iter().for_each(|hash| row.push(*hash));
-        peaks.splice(0..0, row.peaks().iter().copied());
-        levels.push(hashes);
-    }
-    let bundle = bundle_prefix(objects, head.size)?;
-    let damaged = || ReadError::Damaged(format!("a tile below entry {}", head.size));
-    let frontier = Frontier::from_peaks(head.size, peaks).map_err(|_| damaged())?;
-    let edge = Edge::from_parts(frontier, levels, bundle);
-    if edge.head() == head { Ok(edge) } else { Err(damaged().into()) }
-}
-
-fn tile_prefix(objects: &Objects, index: u64, width: usize) -> Result<Vec<Hash>, OpenError> {
-    let object = ObjectId::Tile { level: 0, index };
-    let bytes = objects.read_range(object, 0, width * HASH_LEN)?;
-    let bytes = bytes.ok_or_else(|| ReadError::Missing(object.path()))?;
-    let (hashes, _) = bytes.as_chunks();
-    Ok(hashes.iter().copied().map(Hash::new).collect())
-}
-
-fn full_tile_root(objects: &Objects, level: u8, index: u64) -> Result<Hash, OpenError> {
-    let object = ObjectId::Tile { level, index };
-    let bytes = objects.read(object)?.ok_or_else(|| ReadError::Missing(object.path()))?;
-    Ok(tile_root(TileId::full(level, index), &bytes))
-}
-
-fn bundle_prefix(objects: &Objects, size: u64) -> Result<Vec<Bytes>, OpenError> {
-    let (index, width) = (size / u64::from(TILE_WIDTH), (size % u64::from(TILE_WIDTH)) as u16);
-    if width == 0 {
-        return Ok(Vec::new());
-    }
-    let object = ObjectId::Bundle { index };
-    let bytes = objects.read(object)?.ok_or_else(|| ReadError::Missing(object.path()))?;
-    let damaged = || ReadError::Damaged(BundleId { index, width }.path());
-    let len = prefix_len(&bytes, width).map_err(|_| damaged())?;
-    let bytes = Bytes::from(bytes).slice(..len);
-    let all = entries(&bytes).map_err(|_| damaged())?;
-    Ok(all.into_iter().map(|entry| bytes.slice_ref(entry)).collect())
 }
 
 /// A log whose files are sound, before its derived state is.
