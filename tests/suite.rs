@@ -38,6 +38,8 @@ mod oracle;
 mod program;
 #[path = "suite/province.rs"]
 mod province;
+#[path = "suite/read_only.rs"]
+mod read_only;
 #[path = "suite/readme.rs"]
 mod readme;
 #[path = "suite/recovery.rs"]

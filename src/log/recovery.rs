@@ -15,12 +15,13 @@ use jejak_proofs::{
         Checkpoint, CheckpointError, Policy, PolicyError, SigningKey, UnverifiedCheckpoint,
         VerifierKey,
     },
-    tally::{Entry, Ledger},
+    tally::{KeyBook, Ledger},
 };
 use tokio::sync::watch;
 
 use super::{
-    Log, ManifestInForce, Shared, derived,
+    Log, ManifestInForce, Shared,
+    derived::{self, Saved},
     edge::Edge,
     integrate::integrate,
     pool::Pool,
@@ -29,7 +30,8 @@ use super::{
     view::{ReadError, View},
 };
 use crate::store::{
-    DirLock, Journal, JournalOptions, LeafIndexError, Objects, Record, Replay, StoreError,
+    DirLock, Journal, JournalOptions, LeafIndexError, LeafTable, Objects, Record, Replay,
+    StoreError,
 };
 
 /// How often full tiles, bundles and the checkpoint file are synced in the background.
@@ -122,49 +124,44 @@ pub(super) fn open(dir: &Path, key: SigningKey, options: &Options) -> Result<Log
     let pinned = policy.logs().any(|log| log.key == log_key).then(|| policy.genesis(&origin));
     let genesis = pinned.flatten().ok_or_else(|| OpenError::LogKey(log_key.to_string()))?;
     let log_dir = dir.join("log");
-    let lock = match options.read_only {
-        true => None,
-        false => Some(DirLock::acquire(&log_dir)?),
-    };
+    let lock = DirLock::acquire(&log_dir)?;
 
     let objects = Objects::open(&log_dir);
-    let published = published_head(&objects, &policy)?;
+    let (published, missing) = match published_head(&objects, &policy)? {
+        Published::Head(published) => (Some(published), false),
+        Published::Lost => (None, false),
+        Published::Missing => (None, true),
+    };
     let journal_dir = log_dir.join("journal");
     let Verified { replay, edge, time_ms, genesis: found } =
-        verify_journal(&journal_dir, &objects, published.as_ref(), options.read_only)?;
+        verify_journal(&journal_dir, &objects, published.as_ref())?;
     if found != Some(genesis) {
         return Err(OpenError::Genesis);
     }
-    // Everything so far only read. The journal is sound, or torn where a crash may tear it.
-    let journal = match options.read_only {
-        true => None,
-        false => {
-            let known = published.as_ref().map_or(0, |published| published.head.size);
-            let known = known.max(objects.known_size()?);
-            let journal = Journal::resume(replay, known, options.journal)?;
-            objects.remove_leftovers()?;
-            publish_again(&journal_dir, &objects)?;
-            // Disk: the journal ends with its last committed record, and every full tile and
-            // bundle that it covers is written (again).
-            Some(journal)
-        }
-    };
-
-    let checkpoint = match (&journal, published) {
-        (Some(_), _) => Checkpoint::sign(edge.head(), &key).map_err(OpenError::Checkpoint)?.into(),
-        (None, Some(published)) => published.checkpoint,
-        // Nothing to serve may be signed here.
-        (None, None) => return Err(ReadError::Missing("checkpoint".to_owned()).into()),
-    };
-    let view = View::new(checkpoint, time_ms, edge);
-    if journal.is_some() {
-        objects.put_checkpoint(view.note.as_bytes())?;
+    if missing {
+        // Nobody can say now that the end of the journal was not published.
+        return Err(ReadError::Missing("checkpoint".to_owned()).into());
     }
-    start(Opened { origin, log_dir, policy_text, log_key, objects, view, genesis }, key)
-        .and_then(|opened| opened.run(journal, lock))
+    let saved = derived::saved(&log_dir, &origin);
+    let known = published.as_ref().map_or(0, |published| published.head.size);
+    let known = known.max(saved.as_ref().map_or(0, |saved| saved.head.size));
+    let known = known.max(objects.known_size()?);
+    // Everything so far only read. The journal is sound, or torn where a crash may tear it.
+    let journal = Journal::resume(replay, known, options.journal)?;
+    objects.remove_leftovers()?;
+    publish_again(&journal_dir, &objects)?;
+    // Disk: the journal ends with its last committed record, and every full tile and bundle that
+    // it covers is there.
+
+    let checkpoint = Checkpoint::sign(edge.head(), &key).map_err(OpenError::Checkpoint)?;
+    let view = View::new(checkpoint.into(), time_ms, edge);
+    objects.put_checkpoint_again(view.note.as_bytes())?;
+    let opened = Opened { origin, log_dir, policy_text, log_key, objects, view };
+    let Ready { shared, ledger, snapshot } = opened.start(genesis, saved)?;
+    Ok(run(Sequencer { shared, ledger, journal, key, snapshot }, lock))
 }
 
-fn read_policy(path: &Path) -> Result<(Policy, String), OpenError> {
+pub(super) fn read_policy(path: &Path) -> Result<(Policy, String), OpenError> {
     let text = fs::read_to_string(path)
         .map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
     match Policy::parse(&text) {
@@ -174,28 +171,37 @@ fn read_policy(path: &Path) -> Result<(Policy, String), OpenError> {
 }
 
 /// What the file `checkpoint` says was published.
-struct PublishedHead {
-    head: TreeHead,
-    checkpoint: UnverifiedCheckpoint,
+pub(super) enum Published {
+    Head(PublishedHead),
+    /// Empty or of zeros, as after a power cut: some head was published, and others must know.
+    Lost,
+    /// No file. No crash leaves that: the first one is synced before a log is one, and each later
+    /// one takes its name in one step.
+    Missing,
 }
 
-fn published_head(objects: &Objects, policy: &Policy) -> Result<Option<PublishedHead>, OpenError> {
-    let Some(bytes) = objects.checkpoint()? else { return Ok(None) };
-    // A power cut may leave a file that was renamed and not synced empty or of zeros: no checkpoint
-    // then, but the tiles still know what was published. Anything else in it is damage.
+pub(super) struct PublishedHead {
+    pub head: TreeHead,
+    pub checkpoint: UnverifiedCheckpoint,
+}
+
+pub(super) fn published_head(objects: &Objects, policy: &Policy) -> Result<Published, OpenError> {
+    let Some(bytes) = objects.checkpoint()? else { return Ok(Published::Missing) };
+    // A power cut may leave a file that was renamed and not synced empty or of zeros: the journal,
+    // the tiles and the snapshot still know what was published. Anything else in it is damage.
     if bytes.iter().all(|byte| *byte == 0) {
         tracing::warn!("the file `checkpoint` is empty, as after a power cut: making it again");
-        return Ok(None);
+        return Ok(Published::Lost);
     }
     let checkpoint = UnverifiedCheckpoint::parse(&bytes).map_err(OpenError::Checkpoint)?;
     let verified = policy.verify_log(checkpoint.clone()).map_err(OpenError::Checkpoint)?;
-    Ok(Some(PublishedHead { head: verified.head(), checkpoint }))
+    Ok(Published::Head(PublishedHead { head: verified.head(), checkpoint }))
 }
 
 /// A journal that was verified and not yet changed.
 struct Verified {
     replay: Replay,
-    /// The right edge at its end; for reading only, at the published checkpoint.
+    /// The right edge at its end.
     edge: Edge,
     /// The time of the batch that ends there.
     time_ms: u64,
@@ -209,7 +215,6 @@ fn verify_journal(
     journal_dir: &Path,
     objects: &Objects,
     published: Option<&PublishedHead>,
-    read_only: bool,
 ) -> Result<Verified, OpenError> {
     let replay = Replay::open(journal_dir)?;
     let edge = edge_at(replay.start(), objects)?;
@@ -217,19 +222,12 @@ fn verify_journal(
     let mut verified = Verified { replay, edge, time_ms, genesis };
     if let Some(old) = published.filter(|old| old.head.size < verified.edge.size()) {
         check_trimmed(old, &verified.edge, objects)?;
-        if read_only {
-            verified.edge = edge_at(old.head, objects)?;
-            return Ok(verified);
-        }
     }
     let published = published.map(|published| published.head);
     loop {
         let head = verified.edge.head();
         if published.is_some_and(|published| published.size == head.size && published != head) {
             return Err(OpenError::Fork { size: head.size });
-        }
-        if read_only && published == Some(head) {
-            return Ok(verified);
         }
         let Some(record) = verified.replay.next_record()? else { break };
         verified.edge = grow(&verified.edge, &record)?.0;
@@ -243,14 +241,8 @@ fn verify_journal(
             return Err(OpenError::Fork { size });
         }
     }
-    match published {
-        // A journal that may be written to is compared with all that is known when it is resumed.
-        Some(TreeHead { size: known, .. }) if read_only => {
-            let (path, size) = (journal_dir.to_owned(), verified.edge.size());
-            Err(StoreError::Rollback { path, size, known }.into())
-        }
-        _ => Ok(verified),
-    }
+    // What is known of larger trees is compared with the end when the journal is resumed.
+    Ok(verified)
 }
 
 /// Leaf hash of entry 0 where the journal was trimmed and begins at `start`.
@@ -288,7 +280,7 @@ fn grow(edge: &Edge, record: &Record) -> Result<(Edge, Vec<super::edge::Object>)
     Ok((grown.edge, grown.objects))
 }
 
-/// Writes every full tile and bundle that the journal covers, whether it is there or not: the
+/// Writes every full tile and bundle that the journal covers, unless it is there as it must be: the
 /// files may be from before a power cut.
 fn publish_again(journal_dir: &Path, objects: &Objects) -> Result<(), OpenError> {
     let mut replay = Replay::open(journal_dir)?;
@@ -296,21 +288,29 @@ fn publish_again(journal_dir: &Path, objects: &Objects) -> Result<(), OpenError>
     objects.publish::<Vec<u8>>(edge.size(), [])?;
     while let Some(record) = replay.next_record()? {
         let (grown, full) = grow(&edge, &record)?;
-        objects.publish(record.head.size, full)?;
+        objects.publish_again(record.head.size, full)?;
         edge = grown;
     }
     Ok(())
 }
 
 /// A log whose files are sound, before its derived state is.
-struct Opened {
-    origin: String,
-    log_dir: PathBuf,
-    policy_text: String,
-    log_key: VerifierKey,
-    objects: Objects,
-    view: View,
-    genesis: Hash,
+pub(super) struct Opened {
+    pub origin: String,
+    pub log_dir: PathBuf,
+    pub policy_text: String,
+    pub log_key: VerifierKey,
+    pub objects: Objects,
+    pub view: View,
+}
+
+/// What a log for reading only does without.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Without {
+    /// Nothing is taken.
+    pub writer: bool,
+    /// No entry is found by its leaf hash.
+    pub leaves: bool,
 }
 
 /// A log whose derived state is there, before its threads run.
@@ -318,68 +318,66 @@ struct Ready {
     shared: Arc<Shared>,
     ledger: Ledger,
     snapshot: u64,
-    key: SigningKey,
 }
 
-/// Rebuilds derived state out of files and snapshot.
-fn start(opened: Opened, key: SigningKey) -> Result<Ready, OpenError> {
-    let Opened { origin, log_dir, policy_text, log_key, objects, view, genesis } = opened;
-    let (ledger, from_snapshot) = derived::ledger(&log_dir, &origin, &view, &objects)?;
-    if ledger.genesis() != Some(genesis) {
-        return Err(OpenError::Genesis);
+impl Opened {
+    /// Rebuilds derived state out of files and snapshot.
+    fn start(self, genesis: Hash, saved: Result<Saved, &'static str>) -> Result<Ready, OpenError> {
+        let (view, objects) = (&self.view, &self.objects);
+        let (ledger, from_snapshot) = derived::ledger(saved, &self.origin, view, objects)?;
+        if ledger.genesis() != Some(genesis) {
+            return Err(OpenError::Genesis);
+        }
+        let manifest = derived::manifest_in_force(&ledger, view, objects)?;
+        let leaves = derived::leaf_table(view, objects)?;
+        let keys = ledger.keys().clone();
+        let shared = Arc::new(self.share(leaves, keys, Some(manifest), Without::default()));
+        let snapshot = if from_snapshot { ledger.size() } else { 0 };
+        Ok(Ready { shared, ledger, snapshot })
     }
-    let election = ledger.election().ok_or(OpenError::Genesis)?;
-    let entry = view.entry(&objects, election.index)?;
-    let manifest = entry
-        .and_then(|entry| Entry::parse(&entry).ok())
-        .and_then(|entry| ManifestInForce::of(election.index, &entry))
-        .ok_or(OpenError::OwnEntry { index: election.index })?;
-    let leaves = derived::leaf_table(&view, &objects)?;
-    let keys = ledger.keys().clone();
-    let shared = Arc::new(Shared {
-        origin,
-        dir: log_dir,
-        policy_text,
-        log_key,
-        objects,
-        pool: Pool::default(),
-        view: RwLock::new(Arc::new(view)),
-        leaves: RwLock::new(leaves),
-        keys: RwLock::new(keys),
-        manifest: RwLock::new(manifest),
-        stats: Mutex::new(Stats::default()),
-        durable: AtomicU64::new(0),
-        fatal: watch::Sender::new(None),
-        threads: Mutex::default(),
-        read_only: false,
+
+    pub(super) fn share(
+        self,
+        leaves: LeafTable,
+        keys: KeyBook,
+        manifest: Option<ManifestInForce>,
+        without: Without,
+    ) -> Shared {
+        let Self { origin, log_dir, policy_text, log_key, objects, view } = self;
+        Shared {
+            origin,
+            dir: log_dir,
+            policy_text,
+            log_key,
+            objects,
+            pool: Pool::default(),
+            view: RwLock::new(Arc::new(view)),
+            leaves: RwLock::new(leaves),
+            keys: RwLock::new(keys),
+            manifest: RwLock::new(manifest),
+            stats: Mutex::new(Stats::default()),
+            durable: AtomicU64::new(0),
+            fatal: watch::Sender::new(None),
+            threads: Mutex::default(),
+            without,
+        }
+    }
+}
+
+/// Starts the sequencer and the background sync.
+fn run(sequencer: Sequencer, lock: DirLock) -> Log {
+    let shared = sequencer.shared.clone();
+    let sequencing = spawn("sequencer", shared.clone(), move || {
+        // The lock goes with the sequencer: nobody else may write before it is done.
+        let _lock = lock;
+        sequencer.run()
     });
-    let snapshot = if from_snapshot { ledger.size() } else { 0 };
-    Ok(Ready { shared, ledger, snapshot, key })
-}
-
-impl Ready {
-    /// Starts the sequencer and the background sync; without a journal, neither.
-    fn run(self, journal: Option<Journal>, lock: Option<DirLock>) -> Result<Log, OpenError> {
-        let Self { mut shared, ledger, snapshot, key } = self;
-        let (Some(journal), Some(lock)) = (journal, lock) else {
-            if let Some(shared) = Arc::get_mut(&mut shared) {
-                shared.read_only = true;
-            }
-            return Ok(Log(shared));
-        };
-        let sequencer = Sequencer { shared: shared.clone(), ledger, journal, key, snapshot };
-        let sequencing = spawn("sequencer", shared.clone(), move || {
-            // The lock goes with the sequencer: nobody else may write before it is done.
-            let _lock = lock;
-            sequencer.run()
-        });
-        let syncer = shared.clone();
-        let syncing = spawn("sync", shared.clone(), move || sync_in_background(&syncer));
-        let mut threads = shared.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        threads.extend([sequencing, syncing]);
-        drop(threads);
-        Ok(Log(shared))
-    }
+    let syncer = shared.clone();
+    let syncing = spawn("sync", shared.clone(), move || sync_in_background(&syncer));
+    let mut threads = shared.threads.lock().unwrap_or_else(PoisonError::into_inner);
+    threads.extend([sequencing, syncing]);
+    drop(threads);
+    Log(shared)
 }
 
 /// Runs a thread whose failure, or panic, ends the log.

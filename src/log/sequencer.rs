@@ -18,7 +18,7 @@ use jejak_proofs::{
 use super::{
     ManifestInForce, Shared,
     answer::{BatchItem, Rejection, Sequenced, SubmitError},
-    derived,
+    derived::{self, RegisterFault},
     integrate::{Integrated, Mismatch, integrate, verify},
     pool::{Candidate, Submission},
     view::{ReadError, View},
@@ -168,7 +168,7 @@ impl Sequencer {
         if let Some(index) = self.shared.index_of(&leaf)? {
             return Ok(Ok(known(index, leaf)));
         }
-        let Outcome { flags, keys, .. } = match self.apply(checked) {
+        let Outcome { flags, keys, .. } = match self.apply(checked)? {
             Ok(outcome) => outcome,
             Err(refusal) => {
                 let refusal = self.name_duplicate(refusal, checked.entry(), admitted)?;
@@ -186,16 +186,24 @@ impl Sequencer {
         Ok(Ok(BatchItem { index, leaf, flags: flags.to_string(), new: true }))
     }
 
-    fn apply(&mut self, checked: &CheckedEntry) -> Result<Outcome, Refusal> {
+    fn apply(&mut self, checked: &CheckedEntry) -> Result<Result<Outcome, Refusal>, Fatal> {
         const REGISTERS: Refusal = Refusal::Invalid(Field::Registers);
         match (self.ledger.apply(checked), checked.entry().body()) {
             // The last rule of a manifest: everything else about it is in order, signatures of
             // the root keys included, so its files are worth reading, and they must be here.
             (Err(REGISTERS), Body::Manifest(manifest)) => {
-                derived::provide_registers(&mut self.ledger, &self.shared.objects, manifest)?;
-                self.ledger.apply(checked)
+                match derived::provide_registers(&mut self.ledger, &self.shared.objects, manifest) {
+                    Ok(()) => Ok(self.ledger.apply(checked)),
+                    // A fault of ours accuses no submitter. A file of another hash than its name
+                    // is one that somebody is still copying, or has copied wrongly.
+                    Err(RegisterFault::Store(error)) if !error.is_damage() => Err(error.into()),
+                    Err(cause) => {
+                        tracing::info!(log = self.shared.origin, %cause, "a manifest is refused");
+                        Ok(Err(REGISTERS))
+                    }
+                }
             }
-            (result, _) => result,
+            (result, _) => Ok(result),
         }
     }
 
@@ -206,10 +214,15 @@ impl Sequencer {
         entry: &Entry,
         admitted: &Admitted,
     ) -> Result<Refusal, Fatal> {
-        let Refusal::Conflict { head: Some(ChainHead { index, .. }) } = refusal else {
+        let Refusal::Conflict { head: Some(ChainHead { index, leaf, .. }) } = refusal else {
             return Ok(refusal);
         };
         let view = self.shared.view();
+        if leaf == entry.leaf() {
+            // It is logged, and its leaf hash was not found in the tree.
+            view.check_leaf_tile(&self.shared.objects, index)?;
+            return Err(ReadError::Damaged(format!("the leaf hash of entry {index}")).into());
+        }
         let head = match index.checked_sub(view.head.size) {
             Some(place) => admitted.entries.get(place as usize).cloned(),
             None => view.entry(&self.shared.objects, index)?,
@@ -245,7 +258,7 @@ impl Sequencer {
             admitted.keys.into_iter().for_each(|key| keys.insert(key));
         }
         if let Some(manifest) = admitted.manifest {
-            *shared.manifest.write().unwrap_or_else(PoisonError::into_inner) = manifest;
+            *shared.manifest.write().unwrap_or_else(PoisonError::into_inner) = Some(manifest);
         }
         Ok(view)
     }
