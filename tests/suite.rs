@@ -40,6 +40,8 @@ mod program;
 mod province;
 #[path = "suite/python.rs"]
 mod python;
+#[path = "suite/read_only.rs"]
+mod read_only;
 #[path = "suite/readme.rs"]
 mod readme;
 #[path = "suite/recovery.rs"]

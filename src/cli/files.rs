@@ -1,7 +1,6 @@
 //! Files that commands read and write.
 
 use std::{
-    env,
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
@@ -92,8 +91,18 @@ fn try_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
+    File::open(parent(path))?.sync_all()
+}
+
+/// The directory that holds `path`.
+pub fn parent(path: &Path) -> PathBuf {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(&env::current_dir()?))?.sync_all()
+    parent.unwrap_or(Path::new(".")).to_owned()
+}
+
+/// Makes the names in a directory durable.
+pub fn sync_dir(path: &Path) -> Result<(), Failure> {
+    File::open(path).and_then(|dir| dir.sync_all()).map_err(|error| unwritable(path, &error))
 }
 
 /// Removes a file.

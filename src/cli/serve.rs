@@ -117,8 +117,11 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| Failure::new(Exit::Internal, format!("no runtime: {error}")))
 }
 
-/// Opens the log of a directory with the key in it.
+/// Opens the log of a directory with the key in it, which reading alone does not need.
 pub fn open(dir: &Path, options: &Options) -> Result<Log, Failure> {
+    if options.read_only {
+        return Log::open_read_only(dir).map_err(|error| cannot_open(dir, &error));
+    }
     let key = files::read_key(&dir.join("keys").join("log"))?;
     Log::open(dir, key, options).map_err(|error| cannot_open(dir, &error))
 }
@@ -134,6 +137,10 @@ fn cannot_open(dir: &Path, error: &OpenError) -> Failure {
             (Exit::Config, Some(format!("{next} {}/keys/log", dir.display())))
         }
         OpenError::Store(StoreError::Locked { .. }) => (Exit::TryAgain, None),
+        OpenError::Store(full) if full.is_out_of_space() => {
+            let next = "free some space; meanwhile `jejak serve --read-only` serves";
+            (Exit::TryAgain, Some(format!("{next} {}", dir.display())))
+        }
         OpenError::Store(StoreError::JournalMissing(_)) => (Exit::Config, None),
         OpenError::Store(StoreError::Rollback { .. }) | OpenError::Fork { .. } => {
             (Exit::Fork, Some(format!("jejak fsck {}", dir.display())))

@@ -128,6 +128,15 @@ fn separate_hands_make_a_log_together() {
     // The key belongs to this log now; a second one under the same key is refused.
     let again = ["init", "log2", "--manifest", "m/manifest.note", "--log-key", "log.key"];
     jejak(dir, &[&again[..], &registers].concat()).exit(78);
+    // Nor is it free where the log keeps it, also behind a link.
+    std::os::unix::fs::symlink(dir.join("log/keys/log"), dir.join("link")).unwrap();
+    assert!(dir.join("log/keys/log.bound").exists() && dir.join("log.key.bound").exists());
+    for key in ["log/keys/log", "link"] {
+        fs::remove_file(dir.join("log/keys/log.bound")).ok();
+        let again = ["init", "log2", "--manifest", "m/manifest.note", "--log-key", key];
+        jejak(dir, &[&again[..], &registers].concat()).exit(78);
+        assert!(!dir.join("log2").exists());
+    }
     // Both roots mandate, neither alone.
     let server = Serving::start(dir, "log");
     let mandate = ["mandate", "-p", "log/policy", "--url", &server.url, "--by", "one.key"];
@@ -488,4 +497,44 @@ fn a_register_error_names_line_and_unit_of_the_file() {
     }
     let ended = jejak(dir, &[&init[..], &["--contest", "ppwp=01,01"]].concat()).exit(78);
     assert!(ended.stderr.contains("--contest ppwp=01,01: "), "{}", ended.stderr);
+}
+
+#[test]
+fn init_leaves_a_whole_log_or_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    fs::copy(super::program::root().join("examples/units.csv"), dir.join("units.csv")).unwrap();
+    let init = |name: &str| {
+        let what = ["--origin", "log.example/a", "--units", "units.csv", "--contest", "ppwp=01,02"];
+        jejak(dir, &[&["init", name][..], &what].concat())
+    };
+    let names = || {
+        let names = fs::read_dir(dir).unwrap().map(|name| name.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    // Something else is there: it is not touched.
+    fs::create_dir_all(dir.join("used/keys")).unwrap();
+    init("used").exit(78);
+    // Where the log cannot get its name, nothing of it stays.
+    fs::write(dir.join("file"), "").unwrap();
+    init("file/log").exit(78);
+    assert_eq!(names(), ["file", "units.csv", "used"]);
+    fs::create_dir(dir.join("empty")).unwrap();
+    for name in ["empty", "new/log"] {
+        init(name).exit(0);
+        assert!(dir.join(name).join("keys/log.bound").exists());
+        jejak(dir, &["fsck", name]).exit(0);
+        init(name).exit(78);
+    }
+    assert_eq!(names(), ["empty", "file", "new", "units.csv", "used"]);
+    // A copy is another directory than the log, under whatever name.
+    std::os::unix::fs::symlink(dir.join("empty"), dir.join("link")).unwrap();
+    for out in ["empty", "empty/log", "empty/copy", "link", "link/copy/deep", "."] {
+        jejak(dir, &["export", "empty", out]).exit(78);
+    }
+    assert!(!dir.join("empty/copy").exists());
+    jejak(dir, &["export", "empty", "copy"]).exit(0);
+    jejak(dir, &["fsck", "empty"]).exit(0);
 }
