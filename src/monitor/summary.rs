@@ -1,5 +1,5 @@
-//! The state of affairs in numbers: what counts, what differs and what is missing, by contest and by
-//! region. A pure function of the ledger, once its sums are settled.
+//! The state of affairs in numbers: what counts, what differs and what is missing, by contest and
+//! by region.
 
 use std::{collections::BTreeMap, fmt};
 

@@ -1,5 +1,7 @@
 //! The monitor, as the program that people run, against honest logs and every lie we know.
 
+#[path = "monitor/affairs.rs"]
+mod affairs;
 #[path = "monitor/election.rs"]
 mod election;
 #[path = "monitor/fake.rs"]
@@ -8,10 +10,18 @@ mod fake;
 mod heads;
 #[path = "monitor/honest.rs"]
 mod honest;
+#[path = "monitor/meaning.rs"]
+mod meaning;
+#[path = "monitor/page.rs"]
+mod page;
 #[path = "monitor/rules.rs"]
 mod rules;
+#[path = "monitor/sealed.rs"]
+mod sealed;
 #[path = "monitor/state.rs"]
 mod state;
+#[path = "monitor/wide.rs"]
+mod wide;
 
 use std::{
     path::Path,
@@ -40,9 +50,14 @@ impl Run {
         all[0]
     }
 
+    /// The last line, where everything is counted.
+    pub fn last(&self) -> &Value {
+        self.lines.last().expect("a summary at the end")
+    }
+
     /// The counts of all findings so far, by id.
     pub fn counts(&self) -> &Value {
-        &self.lines.last().expect("a summary at the end")["findings"]
+        &self.last()["findings"]
     }
 }
 

@@ -1,6 +1,6 @@
 //! The report that people read: one HTML file without scripts, with nothing from elsewhere.
 //!
-//! What it shows comes out of a log that may lie and a register that anyone may have named units in:
+//! What it shows comes out of a log that may lie and a register in which a unit may have any name:
 //! every text is escaped, and every table has a limit and says what it leaves out.
 
 mod gather;

@@ -274,7 +274,8 @@ fn findings(html: &mut String, gathered: &Gathered) {
         let _ = writeln!(
             html,
             "<details{open}><summary><b class=\"{severity}\">{} {severity}</b> {} \
-             <span class=\"n\">{}</span></summary>\n<div class=\"wide\"><table class=\"findings\">\
+             <span class=\"n\">{}</span></summary>\n\
+             <div class=\"wide\"><table class=\"findings\">\
              <tr><th>unit</th><th>what</th><th>entries that prove it: index and leaf hash</th></tr>",
             rule.id(),
             escape(rule.sentence()),
@@ -286,7 +287,8 @@ fn findings(html: &mut String, gathered: &Gathered) {
             let more = grouped(of_rule.count - ROWS_MAX as u64);
             let _ = writeln!(
                 html,
-                "<p class=\"note\">and {more} more: <code>jejak monitor --json</code> prints all</p>"
+                "<p class=\"note\">and {more} more: \
+                 <code>jejak monitor --json</code> prints all</p>"
             );
         }
         html.push_str("</details>\n");

@@ -166,6 +166,6 @@ impl Clerk {
     }
 }
 
-fn sign(kind: &str, body: &Value, by: &SigningKey) -> Vec<u8> {
+pub fn sign(kind: &str, body: &Value, by: &SigningKey) -> Vec<u8> {
     Body::from_canonical(kind, &body.to_string()).unwrap().sign(&[by]).into_bytes()
 }

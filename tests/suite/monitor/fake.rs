@@ -16,7 +16,10 @@ use jejak_proofs::{
     note::{Checkpoint, Policy, SigningKey},
 };
 
-use super::election::{self, Clerk, ORIGIN, key};
+use super::{
+    election::{self, Clerk, ORIGIN, key},
+    wide,
+};
 
 /// What the fake answers with.
 #[derive(Default)]
@@ -76,7 +79,8 @@ pub fn files(entries: &[Vec<u8>]) -> BTreeMap<String, Vec<u8>> {
         files.insert(id.path(), tile);
     }
     let registers = [election::units(election::STATIONS), election::units(election::STATIONS + 7)];
-    for register in registers.into_iter().chain([election::contests()]) {
+    let wide = [wide::units(), wide::contests()];
+    for register in registers.into_iter().chain([election::contests()]).chain(wide) {
         files.insert(format!("register/{}", sha256(register.as_bytes())), register.into());
     }
     files
@@ -165,6 +169,12 @@ pub struct Desk {
 impl Desk {
     pub fn new() -> Self {
         let genesis = Clerk::new().genesis.unwrap();
+        Self::with(&Policy::compose(&[key(ORIGIN).verifier()], None, &genesis).unwrap())
+    }
+
+    /// For a log that begins with this entry.
+    pub fn of(log: &[Vec<u8>]) -> Self {
+        let genesis = leaf_hash(&log[0]);
         Self::with(&Policy::compose(&[key(ORIGIN).verifier()], None, &genesis).unwrap())
     }
 
