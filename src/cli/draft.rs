@@ -29,7 +29,9 @@ pub fn read(
     let mut body: Map<String, Value> = serde_json::from_str(&text)
         .map_err(|error| Failure::config(format!("{name} is not a JSON object: {error}")))?;
     let kind = kind(&body).ok_or_else(|| {
-        Failure::config(format!("{name} is none of tally, mandate, revocation, manifest, freeze"))
+        Failure::config(format!(
+            "{name} is none of tally, attestation, mandate, revocation, manifest, freeze"
+        ))
     })?;
     fill(&mut body, "log", || Ok(json!(place.origin)))?;
     fill(&mut body, "election", || Ok(json!(election()?)))?;
@@ -75,6 +77,7 @@ fn kind(body: &Map<String, Value>) -> Option<&'static str> {
         ("root_keys", "manifest"),
         ("keys", "mandate"),
         ("subtree", "revocation"),
+        ("verdict", "attestation"),
     ];
     let found = marks.into_iter().find(|(field, _)| body.contains_key(*field));
     found.map(|(_, kind)| kind).or_else(|| body.contains_key("decision").then_some("freeze"))

@@ -29,6 +29,8 @@ pub enum Exit {
     Fork = 16,
     /// The newest checkpoint is older than allowed.
     Stale = 17,
+    /// The recap proof does not verify, or what the log tells contradicts it.
+    RecapMismatch = 18,
     /// The log broke its own rules.
     RulesBroken = 19,
     /// A server cannot be reached.

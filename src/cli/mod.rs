@@ -1,6 +1,7 @@
 //! The command line: wires the parts together. One verb, one file.
 
 mod against;
+mod attest;
 mod demo;
 mod docs;
 mod draft;
@@ -9,6 +10,7 @@ mod exit;
 mod export;
 mod files;
 mod fsck;
+mod history;
 mod import;
 mod init;
 mod key;
@@ -17,6 +19,7 @@ mod manifest;
 mod monitor;
 mod output;
 mod place;
+mod recap;
 mod serve;
 mod sign;
 mod submit;
@@ -45,10 +48,12 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Attest(attest::AttestArgs),
     Completions(docs::CompletionsArgs),
     Demo(demo::DemoArgs),
     Export(export::ExportArgs),
     Fsck(fsck::FsckArgs),
+    History(history::HistoryArgs),
     Import(import::ImportArgs),
     Init(init::InitArgs),
     Key(key::KeyArgs),
@@ -56,6 +61,7 @@ enum Verb {
     Mandate(mandate::MandateArgs),
     Manifest(manifest::ManifestArgs),
     Monitor(monitor::MonitorArgs),
+    Recap(recap::RecapArgs),
     Receipt(import::ReceiptArgs),
     Revoke(mandate::RevokeArgs),
     Serve(serve::ServeArgs),
@@ -86,10 +92,12 @@ pub fn main() -> ExitCode {
 
 fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
     match verb {
+        Verb::Attest(args) => attest::run(args, output),
         Verb::Completions(args) => Ok(docs::completions(&args)),
         Verb::Demo(args) => demo::run(args, output),
         Verb::Export(args) => export::run(args, output),
         Verb::Fsck(args) => fsck::run(args, output),
+        Verb::History(args) => history::run(args, output),
         Verb::Import(args) => import::run(args, output),
         Verb::Init(args) => init::run(args, output),
         Verb::Key(args) => key::run(args, output),
@@ -97,6 +105,7 @@ fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
         Verb::Mandate(args) => mandate::mandate(args, output),
         Verb::Manifest(args) => manifest::run(args, output),
         Verb::Monitor(args) => monitor::run(args, output),
+        Verb::Recap(args) => recap::run(args, output),
         Verb::Receipt(args) => import::receipt(args, output),
         Verb::Revoke(args) => mandate::revoke(args, output),
         Verb::Serve(args) => serve::run(args, output),

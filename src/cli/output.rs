@@ -45,6 +45,13 @@ impl Output {
         }
     }
 
+    /// Prints a line for people that is no result, on stderr.
+    pub fn aside(&self, line: impl std::fmt::Display) {
+        if !self.json {
+            let _ = writeln!(io::stderr().lock(), "{line}");
+        }
+    }
+
     /// Says why the command failed and what to do next.
     pub fn failure(&self, failure: &Failure) {
         let mut stderr = io::stderr().lock();

@@ -41,10 +41,7 @@ pub fn run(args: SubmitArgs, output: &Output) -> Result<Exit, Failure> {
         let entry = entry_of(file, &place, &keys)?;
         let proof = file.with_extension("tlog-proof");
         if receipt_verifies(&proof, entry.bytes(), &place.policy) {
-            output.result(
-                || format!("{}: already logged, receipt in {}", file.display(), proof.display()),
-                &json!({"file": file.display().to_string(), "status": "done"}),
-            );
+            already_logged(file, &proof, output);
             continue;
         }
         match send(&place, entry.bytes(), Some(&proof), output) {
@@ -106,7 +103,17 @@ fn says_the_same(file: &Path, entry: &Entry) -> Result<bool, Failure> {
     Ok(unsigned.is_object() && fields.into_iter().all(|(field, value)| &signed[field] == value))
 }
 
-fn receipt_verifies(path: &Path, entry: &[u8], policy: &Policy) -> bool {
+/// Says that there is nothing left to do for a file.
+pub fn already_logged(file: &Path, proof: &Path, output: &Output) -> Exit {
+    output.result(
+        || format!("{}: already logged, receipt in {}", file.display(), proof.display()),
+        &json!({"file": file.display().to_string(), "status": "done"}),
+    );
+    Exit::Ok
+}
+
+/// Whether the file holds a receipt of this entry that the policy accepts.
+pub fn receipt_verifies(path: &Path, entry: &[u8], policy: &Policy) -> bool {
     let receipt = files::read(path).ok().and_then(|bytes| Receipt::parse(&bytes).ok());
     receipt.is_some_and(|receipt| receipt.verify(entry, policy).is_ok())
 }

@@ -14,50 +14,76 @@ use super::{
     exit::{Exit, Failure},
     files::{self, PolicyArg},
     output::Output,
+    recap,
 };
 use crate::client::SubmitError;
 
-/// Verify receipts, evidence, entries and policies, offline.
+/// Verify receipts, recap proofs, evidence, entries and policies, offline.
 ///
-/// `verify FORM.note FORM.tlog-proof` checks that the form is logged; `verify FILE.evidence` that it
-/// convicts; another file alone is shown for what it is and says.
+/// `verify FORM.note FORM.tlog-proof` checks that the form is logged; `verify UNIT.recap-proof` what
+/// counts for a unit, and that every total above contains it; `verify FORM.note UNIT.recap-proof`
+/// also whether the form is the one that counts (exit 12 if a later one has replaced it, which its
+/// receipt beside it shows, 11 if another one counts); `verify FILE.evidence` that it convicts;
+/// another file alone is shown for what it is and says.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// The policy file: log keys, quorum and genesis.
     #[arg(short, long, value_name = "FILE", env = "JEJAK_POLICY")]
     policy: Option<PathBuf>,
-    /// Ask the log at this URL whether it still extends the tree of the receipt.
+    /// Ask the log at this URL whether it still extends the tree of the receipt or proof.
     #[arg(long, value_name = "URL")]
     against: Option<String>,
-    /// An entry and its receipt, or one file: an entry, a policy, evidence.
+    /// An entry and its receipt or recap proof, or one file: a recap proof, an entry, a policy,
+    /// evidence.
     #[arg(required = true, num_args = 1..=2)]
     files: Vec<PathBuf>,
 }
 
 pub fn run(args: VerifyArgs, output: &Output) -> Result<Exit, Failure> {
     match &args.files[..] {
+        [note, proof] if recap::is_proof(proof) => {
+            let policy = policy(&args)?;
+            let (exit, checkpoint) = recap::verify_form(note, proof, &policy, output)?;
+            let log = still_extends(&args, proof, &checkpoint, &policy, output)?;
+            Ok(if log == Exit::Ok { exit } else { log })
+        }
         [note, proof] => {
             let policy = policy(&args)?;
             let checkpoint = receipt(note, proof, &policy, output)?;
-            match &args.against {
-                None => Ok(Exit::Ok),
-                Some(url) => {
-                    let file = proof.with_extension("evidence");
-                    against::run(&checkpoint, url, &policy, &file, output)
-                }
-            }
+            still_extends(&args, proof, &checkpoint, &policy, output)
         }
         [file] if file.extension().is_some_and(|ending| ending == "evidence") => {
             evidence::verify(file, &policy(&args)?, output)
+        }
+        [file] if recap::is_proof(file) => {
+            let policy = policy(&args)?;
+            let checkpoint = recap::verify(file, &policy, output)?;
+            still_extends(&args, file, &checkpoint, &policy, output)
         }
         [file] => one(file, output),
         _ => unreachable!("clap takes one or two files"),
     }
 }
 
+/// Holds the log to the checkpoint of a file, if that was asked for.
+fn still_extends(
+    args: &VerifyArgs,
+    file: &Path,
+    checkpoint: &Checkpoint,
+    policy: &Policy,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    match &args.against {
+        None => Ok(Exit::Ok),
+        Some(url) => {
+            against::run(checkpoint, url, policy, &file.with_extension("evidence"), output)
+        }
+    }
+}
+
 fn policy(args: &VerifyArgs) -> Result<Policy, Failure> {
     let policy = args.policy.clone().ok_or_else(|| {
-        Failure::new(Exit::Usage, "a receipt is verified against a policy").next("pass -p POLICY")
+        Failure::new(Exit::Usage, "a proof is verified against a policy").next("pass -p POLICY")
     })?;
     PolicyArg { policy }.read()
 }
@@ -116,16 +142,23 @@ fn one(file: &Path, output: &Output) -> Result<Exit, Failure> {
     }
     let entry = Entry::parse(&bytes).map_err(|refusal| {
         Failure::new(Exit::Failure, format!("{}: {refusal}", file.display()))
-            .next("pass an entry with its receipt, an entry, or a policy")
+            .next("pass an entry with its receipt, a recap proof, an entry, or a policy")
     })?;
     let signers: Vec<String> = entry.signers().map(ToString::to_string).collect();
     let kind = entry.body().kind();
     let unit = match entry.body() {
         Body::Tally(tally) => format!(" for {} in {}", tally.unit, tally.contest),
+        Body::Attestation(body) => format!(" about {} in {}", body.unit, body.contest),
         _ => String::new(),
     };
     output.result(
         || {
+            if signers.is_empty() {
+                return format!(
+                    "a {kind}, leaf hash {}: it follows from the entries before it",
+                    entry.leaf()
+                );
+            }
             format!(
                 "a {kind}{unit}, leaf hash {}\nsigned by {}\nIts form is right. Whether the \
                  signatures are valid and mandated shows against the log: pass its receipt too.",
