@@ -42,6 +42,8 @@ mod province;
 mod readme;
 #[path = "suite/recovery.rs"]
 mod recovery;
+#[path = "suite/sealed.rs"]
+mod sealed;
 #[path = "suite/spec.rs"]
 mod spec;
 #[path = "suite/spec_cli.rs"]

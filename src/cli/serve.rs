@@ -51,6 +51,7 @@ pub fn run(args: ServeArgs, output: &Output) -> Result<Exit, Failure> {
     let options = Options {
         journal: JournalOptions { free_min: args.free_min, ..JournalOptions::default() },
         read_only: args.read_only,
+        ..Options::default()
     };
     let logs: Vec<Log> =
         args.dirs.iter().map(|dir| open(dir, &options)).collect::<Result<_, _>>()?;

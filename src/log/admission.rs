@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jejak_proofs::{merkle::leaf_hash, tally::Entry};
+use jejak_proofs::{
+    merkle::leaf_hash,
+    tally::{Body, Entry, Refusal},
+};
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use tokio::sync::oneshot;
 
@@ -40,7 +43,11 @@ fn candidate(shared: &Shared, bytes: Bytes) -> Result<Candidate, ReadError> {
             _ => Err(ReadError::Damaged(format!("entry {index}"))),
         };
     }
-    let checked = Entry::parse(&bytes).and_then(|entry| entry.check(&shared.keys()));
+    let checked = Entry::parse(&bytes).and_then(|entry| match entry.body() {
+        // Nobody signs a state: only the sequencer makes one.
+        Body::State(_) => Err(Refusal::State),
+        _ => entry.check(&shared.keys()),
+    });
     Ok(match checked {
         Ok(entry) => Candidate::fresh(bytes, entry),
         Err(refusal) => Candidate::Refused(refusal),

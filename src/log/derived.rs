@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! offset  bytes
-//!      0      8  magic: 89 6a 65 6a 61 6b 4c 31 (0x89 "jejakL1")
+//!      0      8  magic: 89 6a 65 6a 61 6b 4c 32 (0x89 "jejakL2")
 //!      8      8  size of the tree that it stands for, big-endian
 //!     16     32  root of that tree
 //!     48  n-80   the snapshot, in postcard
@@ -24,7 +24,7 @@ use jejak_proofs::{
     merkle::{BundleId, HASH_LEN, Hash, Plan, TILE_WIDTH, TileId, TreeHead, sha256},
     tally::{
         Body, CheckedEntry, ContestRegister, Entry, Field, Ledger, Manifest, Refusal, Snapshot,
-        UnitRegister,
+        State, UnitRegister,
     },
 };
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
@@ -35,7 +35,7 @@ use super::{
 };
 use crate::store::{LeafTable, Objects, StoreError};
 
-const MAGIC: [u8; 8] = *b"\x89jejakL1";
+const MAGIC: [u8; 8] = *b"\x89jejakL2";
 const HEADER_LEN: usize = 8 + 8 + HASH_LEN;
 
 fn path(dir: &Path) -> PathBuf {
@@ -104,7 +104,19 @@ fn load(dir: &Path, origin: &str, view: &View, objects: &Objects) -> Result<Ledg
     if snapshot.size() != size || snapshot.origin() != origin {
         return Err("snapshot contradicts itself");
     }
-    restore(snapshot, view, objects).ok_or("snapshot does not fit the log")
+    let ledger = restore(snapshot, view, objects).ok_or("snapshot does not fit the log")?;
+    match ledger.sealed() {
+        Some(sealed) if !is_logged(&sealed.state, view, objects) => {
+            Err("the recap of the snapshot is not the one that the log committed to")
+        }
+        _ => Ok(ledger),
+    }
+}
+
+/// Whether the log holds this state where it must stand.
+fn is_logged(state: &State, view: &View, objects: &Objects) -> bool {
+    let entry = view.entry(objects, state.size).ok().flatten();
+    entry.is_some_and(|entry| *entry == *Body::State(state.clone()).text().as_bytes())
 }
 
 fn restore(snapshot: Snapshot, view: &View, objects: &Objects) -> Option<Ledger> {

@@ -13,6 +13,7 @@ mod edge;
 mod integrate;
 mod pool;
 mod recovery;
+mod sealed;
 mod sequencer;
 mod view;
 
@@ -25,8 +26,8 @@ use std::{
 
 use bytes::Bytes;
 use jejak_proofs::{
-    merkle::{BundleId, Hash, Plan, TileId, leaf_hash},
-    note::{Receipt, SigningKey, VerifierKey},
+    merkle::{BundleId, Hash, Plan, TileId, TreeHead, leaf_hash},
+    note::{Receipt, SigningKey, UnverifiedCheckpoint, VerifierKey},
     tally::KeyBook,
 };
 use serde_json::Value;
@@ -46,7 +47,8 @@ pub use self::{
     edge::Edge,
     integrate::{Integrated, Mismatch, integrate, verify},
     pool::{POOL_BYTES_MAX, POOL_ENTRIES_MAX, TAKE_BYTES_MAX, TAKE_ENTRIES_MAX},
-    recovery::{CreateError, OpenError, Options, create, judge_genesis},
+    recovery::{CreateError, OpenError, Options, SEAL_AFTER, create, judge_genesis},
+    sealed::SealedView,
     sequencer::Fatal,
     view::{ReadError, View as Published},
 };
@@ -77,6 +79,8 @@ struct Shared {
     pool: Pool,
     /// The newest published tree. Replaced by the sequencer alone, after the commit.
     view: RwLock<Arc<View>>,
+    /// The newest sealed tree, never larger than `view`. Replaced by the sequencer alone.
+    sealed: RwLock<Option<Arc<SealedView>>>,
     /// Leaf hash to index, for every entry of `view`. Written by the sequencer alone.
     leaves: RwLock<LeafTable>,
     /// Every key that an entry of `view` mandated. Written by the sequencer alone.
@@ -141,11 +145,16 @@ impl Log {
         let result = sequenced.results.into_iter().next().ok_or(SubmitError::Unavailable)?;
         let item = result.map_err(SubmitError::Rejected)?;
         let receipt = self
-            .receipt_under(&sequenced.view, item.index, Some(item.leaf))
+            .receipt_under(
+                &sequenced.view,
+                (&sequenced.view.checkpoint, sequenced.view.head),
+                item.index,
+                Some(item.leaf),
+            )
             .map_err(|error| self.unavailable(&error))?
             .ok_or(SubmitError::Unavailable)?;
         let BatchItem { index, leaf, flags, new } = item;
-        Ok(Logged { index, leaf, flags, new, receipt })
+        Ok(Logged { index, leaf, flags, new, receipt: receipt.to_string() })
     }
 
     /// Submits a batch. Each entry stands or falls by itself; one proof covers all that stand.
@@ -203,9 +212,28 @@ impl Log {
         self.0.view()
     }
 
-    /// What `GET checkpoint` serves: the newest sealed checkpoint. Every one counts as sealed.
-    pub fn sealed(&self) -> Arc<Published> {
-        self.0.view()
+    /// What `GET checkpoint` serves: the newest sealed tree, and the recap under it.
+    pub fn sealed(&self) -> Arc<SealedView> {
+        let sealed = self.0.sealed.read().unwrap_or_else(PoisonError::into_inner).clone();
+        sealed.unwrap_or_else(|| Arc::new(SealedView::unsealed(&self.0.view())))
+    }
+
+    /// The recap proof of a unit under the newest sealed checkpoint, and the size of that; `None`
+    /// if there is no such contest, or the unit takes no part in it.
+    ///
+    /// # Errors
+    /// Fails if the store does.
+    pub fn recap_proof(
+        &self,
+        contest: &str,
+        unit: &str,
+    ) -> Result<Option<(u64, String)>, ReadError> {
+        let sealed = self.sealed();
+        let Some((index, leaf)) = sealed.state_entry() else { return Ok(None) };
+        let under = (&sealed.checkpoint, sealed.head);
+        let receipt = self.receipt_under(&self.0.view(), under, index, Some(leaf))?;
+        let proof = receipt.and_then(|receipt| sealed.prove(contest, unit, receipt));
+        Ok(proof.map(|proof| (sealed.head.size, proof)))
     }
 
     /// A tile of any width up to what the published tree has; `None` beyond.
@@ -252,19 +280,28 @@ impl Log {
         view.prove(&self.0.objects, &plan).map(Some)
     }
 
-    /// A `.tlog-proof` of the entry under the newest checkpoint; `None` beyond the tree.
+    /// A `.tlog-proof` of the entry under the newest sealed checkpoint, or under the newest one if
+    /// that does not cover it; `None` beyond the tree.
     pub fn receipt(&self, index: u64) -> Result<Option<String>, ReadError> {
-        self.receipt_under(&self.0.view(), index, None)
+        // Read in this order, the sealed tree is never larger than the view.
+        let sealed = self.sealed();
+        let view = self.0.view();
+        let under = match index < sealed.head.size {
+            true => (&sealed.checkpoint, sealed.head),
+            false => (&view.checkpoint, view.head),
+        };
+        Ok(self.receipt_under(&view, under, index, None)?.map(|receipt| receipt.to_string()))
     }
 
-    /// Builds a receipt and verifies it as its reader will.
+    /// Builds a receipt under a checkpoint that `view` extends, and verifies it as its reader will.
     fn receipt_under(
         &self,
         view: &View,
+        (checkpoint, head): (&UnverifiedCheckpoint, TreeHead),
         index: u64,
         leaf: Option<Hash>,
-    ) -> Result<Option<String>, ReadError> {
-        let Ok(plan) = Plan::inclusion(view.head.size, index) else { return Ok(None) };
+    ) -> Result<Option<Receipt>, ReadError> {
+        let Ok(plan) = Plan::inclusion(head.size, index) else { return Ok(None) };
         let leaf = match leaf {
             Some(leaf) => leaf,
             None => match view.entry(&self.0.objects, index)? {
@@ -273,11 +310,10 @@ impl Log {
             },
         };
         let proof = view.prove(&self.0.objects, &plan)?;
-        view.head
-            .verify_inclusion(index, leaf, &proof)
+        head.verify_inclusion(index, leaf, &proof)
             .map_err(|_| ReadError::Damaged(format!("the tree above entry {index}")))?;
-        let checkpoint = view.checkpoint.clone();
-        Ok(Some(Receipt { index, proof, checkpoint, extra: None }.to_string()))
+        let checkpoint = checkpoint.clone();
+        Ok(Some(Receipt { index, proof, checkpoint, extra: None }))
     }
 
     /// A register file by its hash.

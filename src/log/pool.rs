@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -81,6 +82,17 @@ pub struct Pool {
     changed: Condvar,
 }
 
+/// What the sequencer is to do next.
+#[derive(Debug)]
+pub enum Taken {
+    /// Sequence these, at least one.
+    Batch(Vec<Submission>),
+    /// Nothing came until the time given.
+    Due,
+    /// The pool is closed and empty.
+    Closed,
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
     submissions: VecDeque<Submission>,
@@ -111,16 +123,22 @@ impl Pool {
         Ok(())
     }
 
-    /// Waits for submissions and takes as many as one batch may hold, at least one; `None` once
-    /// the pool is closed and empty. While a batch syncs, the next one gathers here: load makes
-    /// batches, not a timer.
-    pub fn take(&self) -> Option<Vec<Submission>> {
+    /// Waits for submissions, until `due` if there is such a time, and takes as many as one batch
+    /// may hold. While a batch syncs, the next one gathers here: load makes batches, not a timer.
+    pub fn take(&self, due: Option<Instant>) -> Taken {
         let mut waiting = self.lock();
         while waiting.submissions.is_empty() {
             if waiting.closed {
-                return None;
+                return Taken::Closed;
             }
-            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            waiting = match due.map(|due| due.saturating_duration_since(Instant::now())) {
+                Some(left) if left.is_zero() => return Taken::Due,
+                Some(left) => {
+                    let woken = self.changed.wait_timeout(waiting, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+            };
         }
         let (mut entries, mut bytes) = (0, 0);
         let mut taken = Vec::new();
@@ -136,7 +154,7 @@ impl Pool {
         }
         waiting.entries -= entries;
         waiting.bytes -= bytes;
-        Some(taken)
+        Taken::Batch(taken)
     }
 
     /// Takes no more submissions. What waits is still sequenced.
@@ -190,8 +208,27 @@ mod tests {
         (Submission { candidates, answer }, receiver)
     }
 
-    fn sizes(taken: &[Submission]) -> Vec<usize> {
-        taken.iter().map(|submission| submission.candidates.len()).collect()
+    /// How many entries each submission of the next batch has; `None` once the pool has ended.
+    fn take(pool: &Pool) -> Option<Vec<usize>> {
+        match pool.take(None) {
+            Taken::Batch(taken) => Some(taken.iter().map(|s| s.candidates.len()).collect()),
+            Taken::Due => panic!("due without a time"),
+            Taken::Closed => None,
+        }
+    }
+
+    #[test]
+    fn a_time_that_comes_first_is_told_and_takes_nothing() {
+        let pool = Pool::default();
+        let soon = || Some(Instant::now() + Duration::from_millis(5));
+        assert!(matches!(pool.take(soon()), Taken::Due));
+        let (submission, _answer) = of(2);
+        pool.push(submission).unwrap();
+        // What waits goes before what is due: the batch can take it along.
+        assert!(matches!(pool.take(Some(Instant::now())), Taken::Batch(_)));
+        assert!(matches!(pool.take(soon()), Taken::Due));
+        pool.close();
+        assert!(matches!(pool.take(soon()), Taken::Closed));
     }
 
     #[test]
@@ -203,7 +240,7 @@ mod tests {
             answer
         });
         assert_eq!(pool.len(), 6);
-        assert_eq!(sizes(&pool.take().unwrap()), [3, 1, 2]);
+        assert_eq!(take(&pool).unwrap(), [3, 1, 2]);
         assert_eq!(pool.len(), 0);
     }
 
@@ -216,10 +253,10 @@ mod tests {
             pool.push(submission).unwrap();
             answer
         });
-        assert_eq!(sizes(&pool.take().unwrap()), [TAKE_ENTRIES_MAX - 1, 1]);
-        assert_eq!(sizes(&pool.take().unwrap()), [1]);
-        assert_eq!(sizes(&pool.take().unwrap()), [TAKE_ENTRIES_MAX + 1]);
-        assert_eq!(sizes(&pool.take().unwrap()), [1]);
+        assert_eq!(take(&pool).unwrap(), [TAKE_ENTRIES_MAX - 1, 1]);
+        assert_eq!(take(&pool).unwrap(), [1]);
+        assert_eq!(take(&pool).unwrap(), [TAKE_ENTRIES_MAX + 1]);
+        assert_eq!(take(&pool).unwrap(), [1]);
     }
 
     #[test]
@@ -231,7 +268,7 @@ mod tests {
         let (last, _second) = of(1);
         pool.push(last).unwrap();
         assert_eq!(pool.push(of(1).0).unwrap_err(), SubmitError::Full);
-        pool.take().unwrap();
+        take(&pool).unwrap();
         assert_eq!(pool.len(), 1);
         pool.push(of(1).0).unwrap();
     }
@@ -245,13 +282,13 @@ mod tests {
         pool.close();
         assert!(!pool.is_open());
         assert_eq!(pool.push(of(1).0).unwrap_err(), SubmitError::Closing);
-        assert!(pool.take().is_some());
-        assert!(pool.take().is_none());
+        assert!(take(&pool).is_some());
+        assert!(take(&pool).is_none());
 
         let waiting = Arc::new(Pool::default());
         let taker = thread::spawn({
             let pool = waiting.clone();
-            move || pool.take().is_none()
+            move || take(&pool).is_none()
         });
         thread::sleep(Duration::from_millis(20));
         waiting.close();
@@ -267,6 +304,6 @@ mod tests {
         assert_eq!(answer.try_recv().unwrap().unwrap_err(), SubmitError::Unavailable);
         assert_eq!(pool.len(), 0);
         assert_eq!(pool.push(of(1).0).unwrap_err(), SubmitError::Closing);
-        assert!(pool.take().is_none());
+        assert!(take(&pool).is_none());
     }
 }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicU64, atomic::Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -19,7 +19,9 @@ use jejak_proofs::{
         Checkpoint, CheckpointError, Policy, PolicyError, SigningKey, UnverifiedCheckpoint,
         VerifierKey,
     },
-    tally::{Body, ContestRegister, Entry, KeyBook, Ledger, Refusal, RegisterError, UnitRegister},
+    tally::{
+        Body, ContestRegister, Entry, KeyBook, Ledger, Refusal, RegisterError, Sealed, UnitRegister,
+    },
 };
 use tokio::sync::watch;
 
@@ -28,6 +30,7 @@ use super::{
     edge::{Edge, tile_root},
     integrate::integrate,
     pool::Pool,
+    sealed::SealedView,
     sequencer::{Fatal, Sequencer, Stats},
     view::{ReadError, View},
 };
@@ -42,13 +45,26 @@ use crate::{
 /// How often full tiles, bundles and the checkpoint file are synced in the background.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
+/// How long an entry waits at most for a state that covers it: no more than one state a second.
+pub const SEAL_AFTER: Duration = Duration::from_secs(1);
+
 /// How a log is opened.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// How the journal uses the disk.
     pub journal: JournalOptions,
     /// Serve what verifies; take nothing, write nothing, sign nothing.
     pub read_only: bool,
+    /// How long an entry waits at most for a state that covers it; `None` for a log without
+    /// states, which no monitor accepts for long.
+    pub seal_after: Option<Duration>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let journal = JournalOptions::default();
+        Self { journal, read_only: false, seal_after: Some(SEAL_AFTER) }
+    }
 }
 
 /// Why no log was made.
@@ -141,7 +157,7 @@ impl From<Fatal> for OpenError {
             Fatal::Read(error) => Self::Read(error),
             Fatal::LeafTable(error) => Self::LeafTable(error),
             Fatal::Checkpoint(error) => Self::Checkpoint(error),
-            Fatal::Mismatch(_) | Fatal::Panicked => Self::Root { first: 0 },
+            Fatal::Mismatch(_) | Fatal::State | Fatal::Panicked => Self::Root { first: 0 },
         }
     }
 }
@@ -251,7 +267,7 @@ pub(super) fn open(dir: &Path, key: SigningKey, options: &Options) -> Result<Log
         objects.put_checkpoint(view.note.as_bytes())?;
     }
     start(Opened { origin, log_dir, policy_text, log_key, objects, view, genesis }, key)
-        .and_then(|opened| opened.run(journal, lock))
+        .and_then(|ready| ready.run(journal, lock, options.seal_after))
 }
 
 fn read_policy(path: &Path) -> Result<(Policy, String), OpenError> {
@@ -483,6 +499,10 @@ fn start(opened: Opened, key: SigningKey) -> Result<Ready, OpenError> {
         .ok_or(OpenError::OwnEntry { index: election.index })?;
     let leaves = derived::leaf_table(&view, &objects)?;
     let keys = ledger.keys().clone();
+    let sealed = match ledger.sealed() {
+        Some(state) => Some(sealed_view(state, &view, &objects, &key)?),
+        None => None,
+    };
     let shared = Arc::new(Shared {
         origin,
         dir: log_dir,
@@ -490,6 +510,7 @@ fn start(opened: Opened, key: SigningKey) -> Result<Ready, OpenError> {
         log_key,
         objects,
         pool: Pool::default(),
+        sealed: RwLock::new(sealed.map(Arc::new)),
         view: RwLock::new(Arc::new(view)),
         leaves: RwLock::new(leaves),
         keys: RwLock::new(keys),
@@ -506,7 +527,12 @@ fn start(opened: Opened, key: SigningKey) -> Result<Ready, OpenError> {
 
 impl Ready {
     /// Starts the sequencer and the background sync; without a journal, neither.
-    fn run(self, journal: Option<Journal>, lock: Option<DirLock>) -> Result<Log, OpenError> {
+    fn run(
+        self,
+        journal: Option<Journal>,
+        lock: Option<DirLock>,
+        seal_after: Option<Duration>,
+    ) -> Result<Log, OpenError> {
         let Self { mut shared, ledger, snapshot, key } = self;
         let (Some(journal), Some(lock)) = (journal, lock) else {
             if let Some(shared) = Arc::get_mut(&mut shared) {
@@ -514,7 +540,22 @@ impl Ready {
             }
             return Ok(Log(shared));
         };
-        let sequencer = Sequencer { shared: shared.clone(), ledger, journal, key, snapshot };
+        let unsealed_since = (ledger.unsealed() > 0).then(Instant::now);
+        let never = ledger.sealed().is_none();
+        let shared_too = shared.clone();
+        let mut sequencer = Sequencer {
+            shared: shared_too,
+            ledger,
+            journal,
+            key,
+            snapshot,
+            seal_after,
+            unsealed_since,
+        };
+        if never {
+            // A new log: from its first answer on there is a sealed tree.
+            sequencer.seal()?;
+        }
         let sequencing = spawn("sequencer", shared.clone(), move || {
             // The lock goes with the sequencer: nobody else may write before it is done.
             let _lock = lock;
@@ -527,6 +568,25 @@ impl Ready {
         drop(threads);
         Ok(Log(shared))
     }
+}
+
+/// The tree that ends in the newest state, under the checkpoint that was signed for it: it is the
+/// end of a record, and signatures are deterministic.
+fn sealed_view(
+    state: &Arc<Sealed>,
+    view: &View,
+    objects: &Objects,
+    key: &SigningKey,
+) -> Result<SealedView, OpenError> {
+    let size = state.state.size + 1;
+    if size == view.head.size {
+        return Ok(SealedView::new(view, state.clone()));
+    }
+    let roots = view.prove(objects, &Plan::root(size))?;
+    let root = *roots.first().ok_or_else(|| ReadError::Damaged("the tree".to_owned()))?;
+    let head = TreeHead { size, root };
+    let checkpoint = Checkpoint::sign(head, key).map_err(OpenError::Checkpoint)?.into();
+    Ok(SealedView::older(checkpoint, head, view.time_ms, state.clone()))
 }
 
 /// Runs a thread whose failure, or panic, ends the log.

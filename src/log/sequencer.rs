@@ -5,14 +5,17 @@
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError, atomic::Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use jejak_proofs::{
     merkle::Hash,
     note::{Checkpoint, CheckpointError, SigningKey},
-    tally::{Body, ChainHead, CheckedEntry, Entry, Field, Key, Ledger, Outcome, Refusal},
+    tally::{
+        Body, ChainHead, CheckedEntry, Entry, Field, Key, Ledger, Outcome, Refusal, STATE_GAP_MAX,
+        STATE_LEN_MAX,
+    },
 };
 
 use super::{
@@ -20,16 +23,20 @@ use super::{
     answer::{BatchItem, Rejection, Sequenced, SubmitError},
     derived,
     integrate::{Integrated, Mismatch, integrate, verify},
-    pool::{Candidate, Submission},
+    pool::{Candidate, Submission, Taken},
+    sealed::SealedView,
     view::{ReadError, View},
 };
 use crate::{
     clock,
-    store::{Journal, LeafIndexError, Record, StoreError},
+    store::{FRAME_LEN, Journal, LeafIndexError, Record, StoreError},
 };
 
 /// Entries between two snapshots of the ledger.
 const SNAPSHOT_EVERY: u64 = 250_000;
+/// Entries that no state covers after which one is made, however little time has passed: with the
+/// largest batch on top it stays below what the rules allow.
+const UNSEALED_MAX: u64 = STATE_GAP_MAX / 2;
 
 /// Why a log stopped for good: the process must end, and start-up finds out what is true on disk.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +57,9 @@ pub enum Fatal {
     /// The tree is larger than the leaf table can index.
     #[error("the log is too large: {0}")]
     LeafTable(#[from] LeafIndexError),
+    /// The ledger refuses the state that it gave itself.
+    #[error("the state of the recap is not the one that follows from the entries")]
+    State,
     /// A thread of the log panicked.
     #[error("a thread of the log panicked")]
     Panicked,
@@ -63,6 +73,10 @@ pub(super) struct Sequencer {
     pub key: SigningKey,
     /// Size of the newest snapshot.
     pub snapshot: u64,
+    /// How long an entry waits for a state that covers it; `None` for a log that makes none.
+    pub seal_after: Option<Duration>,
+    /// When the first entry came that no state covers yet.
+    pub unsealed_since: Option<Instant>,
 }
 
 /// A batch that the ledger has admitted.
@@ -74,6 +88,8 @@ struct Admitted {
     places: HashMap<Hash, usize>,
     keys: Vec<Arc<Key>>,
     manifest: Option<ManifestInForce>,
+    /// Whether its last entry is a state.
+    sealed: bool,
     /// One list of results a submission, in its order.
     results: Vec<Vec<Result<BatchItem, Rejection>>>,
 }
@@ -81,26 +97,57 @@ struct Admitted {
 impl Sequencer {
     /// Sequences until the pool is closed and empty, then leaves a clean directory.
     pub fn run(mut self) -> Result<(), Fatal> {
-        while let Some(batch) = self.shared.pool.take() {
-            self.sequence(batch)?;
+        loop {
+            match self.shared.pool.take(self.seal_due()) {
+                Taken::Batch(batch) => self.sequence(batch)?,
+                Taken::Due => self.seal()?,
+                Taken::Closed => break,
+            }
             self.save_snapshot_when_due();
         }
-        // A clean stop: what the next start can skip is saved and synced.
+        // A clean stop: everything is sealed, and what the next start can skip is saved and synced.
+        self.seal()?;
         self.save_snapshot();
         let durable = self.shared.objects.sync()?;
         self.journal.trim(durable)?;
         Ok(())
     }
 
+    /// When a state is due.
+    fn seal_due(&self) -> Option<Instant> {
+        Some(self.unsealed_since? + self.seal_after?)
+    }
+
+    /// Seals what no state covers, whether it is due or not. Without room on the disk it stays
+    /// unsealed, and is due again after as long.
+    pub fn seal(&mut self) -> Result<(), Fatal> {
+        if self.seal_after.is_none() || self.ledger.unsealed() == 0 {
+            return Ok(());
+        }
+        self.unsealed_since = Some(Instant::now());
+        match self.journal.reserve((STATE_LEN_MAX + FRAME_LEN) as u64) {
+            Ok(()) => {}
+            Err(error) => return refuse_all(Vec::new(), error),
+        }
+        let mut admitted = Admitted::default();
+        self.append_state(&mut admitted)?;
+        self.commit(admitted)?;
+        self.trim()
+    }
+
     fn sequence(&mut self, batch: Vec<Submission>) -> Result<(), Fatal> {
         let started = Instant::now();
         // All that can fail for want of space happens here, while an answer is still possible.
         let framed_len: usize = batch.iter().map(Submission::framed_len).sum();
-        if let Err(error) = self.journal.reserve(framed_len as u64) {
+        let room = framed_len + STATE_LEN_MAX + FRAME_LEN;
+        if let Err(error) = self.journal.reserve(room as u64) {
             return refuse_all(batch, error);
         }
 
         let mut admitted = self.admit(&batch)?;
+        if self.is_seal_due() {
+            self.append_state(&mut admitted)?;
+        }
         // Memory: the ledger stands after the batch. Disk: nothing has changed.
         let results = std::mem::take(&mut admitted.results);
         if admitted.entries.is_empty() {
@@ -108,7 +155,15 @@ impl Sequencer {
             answer(batch, results, &self.shared.view());
             return Ok(());
         }
+        let entries = admitted.entries.len();
+        let view = self.commit(admitted)?;
+        self.count(entries, started);
+        answer(batch, results, &view);
+        self.trim()
+    }
 
+    /// Integrates, verifies, makes durable and publishes what the ledger has admitted.
+    fn commit(&mut self, mut admitted: Admitted) -> Result<Arc<View>, Fatal> {
         let old = self.shared.view();
         let grown = integrate(&old.edge, &admitted.entries, &admitted.leaves);
         verify(&self.journal.head(), &old.edge, &grown, &admitted.entries)?;
@@ -125,13 +180,35 @@ impl Sequencer {
         // Disk: the batch is committed, and survives a power cut. Nobody outside knows of it yet.
 
         let checkpoint = Checkpoint::sign(record.head, &self.key)?;
-        let view = self.publish(grown, checkpoint, &record, admitted)?;
+        self.publish(grown, checkpoint, &record, admitted)
         // Disk: full tiles and `checkpoint` are in place, not synced; the journal has it all.
         // Memory: readers see the new tree.
+    }
 
-        self.count(record.entries.len(), started);
-        answer(batch, results, &view);
-        self.trim()
+    /// Whether the batch that was just admitted must end in a state.
+    fn is_seal_due(&mut self) -> bool {
+        if self.seal_after.is_none() || self.ledger.unsealed() == 0 {
+            return false;
+        }
+        let since = *self.unsealed_since.get_or_insert_with(Instant::now);
+        // A freeze is the last entry but for the state that covers it.
+        self.seal_after.is_some_and(|after| since.elapsed() >= after)
+            || self.ledger.unsealed() >= UNSEALED_MAX
+            || self.ledger.frozen()
+    }
+
+    /// Ends a batch with the state that covers everything before it.
+    fn append_state(&mut self, admitted: &mut Admitted) -> Result<(), Fatal> {
+        let Some(state) = self.ledger.next_state() else { return Ok(()) };
+        let bytes = Bytes::from(Body::State(state).text());
+        let entry = Entry::parse(&bytes).and_then(Entry::assume_checked);
+        let checked = entry.map_err(|_| Fatal::State)?;
+        self.ledger.apply(&checked).map_err(|_| Fatal::State)?;
+        admitted.leaves.push(checked.entry().leaf());
+        admitted.entries.push(bytes);
+        admitted.sealed = true;
+        self.unsealed_since = None;
+        Ok(())
     }
 
     /// Applies the batch to the ledger, in order of arrival.
@@ -234,6 +311,10 @@ impl Sequencer {
         shared.objects.put_checkpoint(checkpoint.note().as_bytes())?;
         let view = Arc::new(View::new(checkpoint.into(), record.time_ms, grown.edge));
         *shared.view.write().unwrap_or_else(PoisonError::into_inner) = view.clone();
+        if let Some(state) = self.ledger.sealed().filter(|_| admitted.sealed) {
+            let sealed = Arc::new(SealedView::new(&view, state.clone()));
+            *shared.sealed.write().unwrap_or_else(PoisonError::into_inner) = Some(sealed);
+        }
         {
             let mut leaves = shared.leaves.write().unwrap_or_else(PoisonError::into_inner);
             for (leaf, index) in admitted.leaves.iter().zip(record.first..) {
@@ -270,7 +351,9 @@ impl Sequencer {
 
     /// Saves derived state. A failure costs only time at the next start.
     fn save_snapshot(&mut self) {
-        if self.ledger.size() == self.snapshot {
+        // A snapshot ends in a state, so that the recap it leads to can be compared with one.
+        let open = self.seal_after.is_some() && self.ledger.unsealed() > 0;
+        if self.ledger.size() == self.snapshot || open {
             return;
         }
         let head = self.journal.head();

@@ -18,6 +18,7 @@ pub mod problem;
 mod proof;
 mod read;
 mod serve;
+mod unit;
 mod wire;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -138,6 +139,10 @@ pub fn router(server: &Arc<Server>) -> Router {
         .route("/{log}/proof/inclusion/{size}/{index}", reads(proof::inclusion))
         .route("/{log}/proof/consistency/{old}/{new}", reads(proof::consistency))
         .route("/{log}/proof/batch/{size}/{ranges}", reads(proof::batch))
+        .route("/{log}/unit/{contest}/{unit}", reads(unit::unit))
+        .route("/{log}/unit/{contest}/{unit}/history", reads(unit::history))
+        .route("/{log}/recap/{contest}/{unit}", reads(unit::recap))
+        .route("/{log}/recap-proof/{contest}/{unit}", reads(unit::recap_proof))
         .route("/{log}/register/{sha256}", reads(read::register))
         .route("/{log}/log.json", reads(read::describe));
     gated(routes, server)

@@ -19,24 +19,25 @@ use super::{
     number::number,
     problem::{Code, Problem},
 };
-use crate::log::{Log, Published};
+use crate::log::Log;
 
 type Shared = State<Arc<Server>>;
 type Answer = Result<Response, Problem>;
 
 /// `GET /<log>/checkpoint`
 pub(super) async fn checkpoint(State(server): Shared, Path(name): Path<String>) -> Answer {
-    Ok(note(&server.log(&name)?.sealed()))
+    let sealed = server.log(&name)?.sealed();
+    Ok(note(sealed.head.size, &sealed.note))
 }
 
 /// `GET /<log>/checkpoint/latest`
 pub(super) async fn latest(State(server): Shared, Path(name): Path<String>) -> Answer {
-    Ok(note(&server.log(&name)?.published()))
+    let latest = server.log(&name)?.published();
+    Ok(note(latest.head.size, &latest.note))
 }
 
-fn note(published: &Published) -> Response {
-    let size = (SIZE, HeaderValue::from(published.head.size));
-    ([size], [TEXT, SECOND], published.note.to_string()).into_response()
+fn note(size: u64, note: &str) -> Response {
+    ([(SIZE, HeaderValue::from(size))], [TEXT, SECOND], note.to_owned()).into_response()
 }
 
 /// `GET /<log>/tile/...`: a tile or a bundle, as C2SP tlog-tiles names them.
