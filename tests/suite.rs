@@ -40,6 +40,8 @@ mod program;
 mod province;
 #[path = "suite/readme.rs"]
 mod readme;
+#[path = "suite/recap_cli.rs"]
+mod recap_cli;
 #[path = "suite/recovery.rs"]
 mod recovery;
 #[path = "suite/sealed.rs"]

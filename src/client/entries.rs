@@ -88,11 +88,11 @@ fn provable(leaves: &[(u64, Hash)]) -> Vec<(String, &[(u64, Hash)])> {
     while !rest.is_empty() {
         let (mut ranges, mut count) = (Vec::<(u64, u64)>::new(), 0);
         for (index, _) in rest.iter().take(PROOF_LEAVES_MAX) {
-            let neighbour = ranges.last_mut().filter(|(_, last)| *last + 1 == *index);
-            match neighbour {
-                Some((_, last)) => *last = *index,
-                None if ranges.len() == PROOF_RANGES_MAX => break,
-                None => ranges.push((*index, *index)),
+            let full = ranges.len() == PROOF_RANGES_MAX;
+            match ranges.last_mut() {
+                Some((_, last)) if *last + 1 == *index => *last = *index,
+                _ if full => break,
+                _ => ranges.push((*index, *index)),
             }
             count += 1;
         }

@@ -207,7 +207,9 @@ async fn what_is_served_under_a_sealed_tree_stays_while_entries_come() {
     let later = served.proven(&unit).await;
     assert_eq!(later.units, absent.units);
     assert_eq!(served.json(&format!("unit/ppwp/{unit}")).await, record);
-    assert!(served.json(&format!("unit/ppwp/{unit}/history")).await["indexes"] == Value::from([0; 0]));
+    assert!(
+        served.json(&format!("unit/ppwp/{unit}/history")).await["indexes"] == Value::from([0; 0])
+    );
 }
 
 #[tokio::test]
@@ -268,7 +270,8 @@ async fn every_unit_has_a_proof_that_verifies() {
 #[tokio::test]
 async fn names_that_are_not_there_and_names_that_cannot_be() {
     let served = Served::new(&RARELY).await;
-    for route in ["unit/ppwp/9", "unit/dpr/0", "unit/ppwp/9/history", "recap/dpr/0", "recap/ppwp/9"] {
+    for route in ["unit/ppwp/9", "unit/dpr/0", "unit/ppwp/9/history", "recap/dpr/0", "recap/ppwp/9"]
+    {
         served.get(route).await.refused(404, "not_found", route);
     }
     served.get("recap-proof/ppwp/9").await.refused(404, "not_found", "no such unit");

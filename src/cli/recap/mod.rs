@@ -21,7 +21,7 @@ use super::{
 use crate::client::{self, FetchError, RecapError};
 
 pub use self::{
-    counters::{Counters, grouped, status_word},
+    counters::{grouped, status_word},
     proven::{exit_of_proof, is_proof, verify, verify_form},
 };
 
@@ -68,17 +68,17 @@ struct ProveArgs {
 
 fn prove(args: ProveArgs, output: &Output) -> Result<Exit, Failure> {
     let place = args.log.place()?;
-    let ProveArgs { contest, unit, .. } = &args;
+    let ProveArgs { contest, unit, out, .. } = &args;
     let proof = client::recap_proof(&place.fetch()?, &place.policy, contest, unit)
         .map_err(|error| failure(error, contest, unit))?;
-    let file = args.out.unwrap_or_else(|| format!("{unit}.recap-proof").into());
+    let file = out.clone().unwrap_or_else(|| format!("{unit}.recap-proof").into());
     files::write(&file, proof.text.as_bytes())?;
     let (name, head) = (file.display().to_string(), proof.proven.checkpoint.head());
     let status = status_word(proof.unit().record.status);
     output.result(
         || {
             format!(
-                "proven: {unit} in {contest} is {status} under {} entries of {}\nproof: {name}\n\
+                "proven: {unit} in {contest}, status {status}, under {} entries of {}\nproof: {name}\n\
                  next: jejak verify -p POLICY {name}",
                 head.size, place.origin
             )

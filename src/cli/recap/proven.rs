@@ -283,11 +283,13 @@ fn text(proven: &ProvenRecap, witnesses: &[String], form: Option<&Form>) -> Stri
         false => witnesses.join(", "),
     };
     let size = proven.checkpoint.head().size;
+    let counts = form.is_none_or(|form| matches!(form.standing, Standing::Counts));
     let verdict = form.map_or(String::new(), |form| form.text(unit) + "\n");
     let inside = inside(proven).map_or(String::new(), |inside| inside + "\n");
     format!(
-        "ok: {} in {}, under the sealed checkpoint of {size} entries of {}, seen by {seen}\n\
+        "{}: {} in {}, under the sealed checkpoint of {size} entries of {}, seen by {seen}\n\
          status: {}\n{verdict}{}\n{inside}{LIMITS}",
+        if counts { "ok" } else { "the proof is good" },
         unit.unit,
         proven.contest,
         proven.checkpoint.origin(),
