@@ -26,10 +26,14 @@ use crate::{
     client::{Fetch, FetchLimits},
     clock,
     monitor::{
-        Finding, MemoryError, Monitor, OpenError, PollError, Rule, Source, Standing, Verdict, Watch,
+        Finding, MemoryError, Monitor, OpenError, PollError, Rule, Source, Standing, Verdict,
+        Watch, until_sealed,
     },
     state::{State, StateError},
 };
+
+/// How long `--once` waits for the log to seal what is there now; it should take a second.
+const SEAL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a sleeping monitor may take to notice that it is to stop.
 const NAP: Duration = Duration::from_millis(100);
@@ -118,6 +122,9 @@ fn follow(
         },
         found: &|finding| show(finding, dir, output, bar.borrow().as_ref()),
     };
+    if args.once {
+        until_sealed(source, SEAL_PATIENCE);
+    }
     let mut last = None;
     let exit = loop {
         let polled = monitor.poll(&watch);

@@ -101,6 +101,8 @@ struct Shared {
 pub struct Status {
     /// Entries in the published tree.
     pub size: u64,
+    /// Entries in the newest sealed tree.
+    pub sealed: u64,
     /// Clock reading of the newest batch, in milliseconds since 1970.
     pub time_ms: u64,
     /// Milliseconds since the newest checkpoint was made.
@@ -340,6 +342,7 @@ impl Log {
         let stats = self.0.stats.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Status {
             size: view.head.size,
+            sealed: self.sealed().head.size.min(view.head.size),
             time_ms: view.time_ms,
             checkpoint_age_ms: crate::clock::now_ms().saturating_sub(view.time_ms),
             queue: self.0.pool.len() as u64,

@@ -15,6 +15,7 @@ mod personal;
 mod report;
 mod revision;
 mod source;
+mod wait;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,6 +32,7 @@ pub use self::{
     memory::MemoryError,
     report::Summary,
     source::{Source, SourceError},
+    wait::until_sealed,
 };
 
 /// Why a monitor cannot begin.

@@ -141,6 +141,8 @@ impl Collector for Logs {
         };
         // A gauge is a float: exact up to 2^53 entries.
         gauge("tree_size", "Entries under the newest checkpoint.", None, |s| s.size as f64)?;
+        let sealed = |s: &Status| s.sealed as f64;
+        gauge("sealed_size", "Entries under the newest sealed checkpoint.", None, sealed)?;
         let age = |s: &Status| s.checkpoint_age_ms as f64 / 1e3;
         gauge("checkpoint_age", "Age of the checkpoint.", Some(&Unit::Seconds), age)?;
         gauge("queue", "Entries that wait for a batch.", None, |s| s.queue as f64)?;

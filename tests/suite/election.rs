@@ -310,10 +310,11 @@ impl Election {
         entry
     }
 
-    /// A manifest that adds village 3, and its unit register.
+    /// A manifest that adds village 3 with one station, and its unit register.
     pub fn successor(&self) -> (Vec<u8>, String) {
         let mut all = units();
         all.push(Unit { code: parse("3"), ..all[1].clone() });
+        all.push(Unit { code: parse("3.001"), parent: Some(parse("3")), ..all[2].clone() });
         let units = UnitRegister::spell(&all).unwrap();
         let first =
             manifest(self.log_key.name(), &self.log_key, &self.root, &units, &self.contests);

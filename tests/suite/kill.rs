@@ -197,7 +197,7 @@ fn write_all(serving: &Serving, next: &[u64]) -> (Arc<AtomicBool>, Vec<JoinHandl
 /// Checks every receipt ever issued against what the log serves now.
 fn check_ledger(serving: &Serving, ledger: &[Kept]) -> u64 {
     let policy = Policy::parse(&election().policy).unwrap();
-    let note = UnverifiedCheckpoint::parse(&serving.get("checkpoint")).unwrap();
+    let note = UnverifiedCheckpoint::parse(&serving.get("checkpoint/latest")).unwrap();
     let newest = policy.verify(note).unwrap().head();
     let mut entries = Vec::new();
     for bundle in 0..newest.size.div_ceil(256) {

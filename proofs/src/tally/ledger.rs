@@ -234,7 +234,7 @@ impl Ledger {
         let election = Election::new(manifest.clone(), self.size, entry.leaf(), units, contests)?;
         self.check_what_is_used(&election)?;
         // Nothing can fail from here on.
-        self.trails = self.all_trails();
+        self.trails = self.all_trails().into_iter().collect();
         let old = self.election.as_ref().map(|old| &*old.units);
         if old.is_none_or(|old| old.sha256() != election.units.sha256()) {
             self.units.replace(old, &election.units);

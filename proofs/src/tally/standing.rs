@@ -145,8 +145,9 @@ impl Ledger {
     }
 
     /// The trails of every unit, under numbers that outlast a register.
-    pub(super) fn all_trails(&self) -> Trails {
-        let mut trails = self.trails.clone();
+    pub(super) fn all_trails(&self) -> Vec<((u32, u32), Trail)> {
+        let parked = self.trails.iter().map(|(numbers, trail)| (*numbers, trail.clone()));
+        let mut trails: Vec<_> = parked.collect();
         for contest in self.recap.iter().flat_map(Recap::contests) {
             let id = contest.contest().id.as_str();
             let Some(number) = self.names.contests.get(id) else { continue };
@@ -154,10 +155,11 @@ impl Ledger {
                 if let Some((record, indexes)) = contest.take_trail(place) {
                     let unit = self.units.of(contest.shape().slot(place));
                     let trail = Trail { entries: record.entries, trail: record.trail, indexes };
-                    trails.insert((number, unit), trail);
+                    trails.push(((number, unit), trail));
                 }
             }
         }
+        trails.sort_unstable_by_key(|(numbers, _)| *numbers);
         trails
     }
 

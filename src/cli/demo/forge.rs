@@ -1,12 +1,12 @@
 //! What a dishonest operator can do: he has the log's key and every file.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jejak_proofs::{
     merkle::{BundleId, Hash, leaf_hash, parse_bundle},
     note::{Checkpoint, SigningKey, UnverifiedCheckpoint},
-    tally::{Body, Entry, Tally},
+    tally::{Body, ContestRegister, Entry, Ledger, Tally, UnitRegister},
 };
 
 use crate::{
@@ -17,8 +17,12 @@ use crate::{
     client::Fetch,
     clock,
     log::{Edge, integrate},
+    monitor::until_sealed,
     store::{Journal, JournalOptions, Objects, Record},
 };
+
+/// How long the demo's log may take to seal the last form.
+const SEAL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Most bytes of a bundle: 256 entries of the largest size.
 const BUNDLE_LEN_MAX: u64 = 256 * (2 + 65_535);
@@ -26,6 +30,7 @@ const BUNDLE_LEN_MAX: u64 = 256 * (2 + 65_535);
 /// Every entry of the log at this URL.
 pub fn read_entries(fetch: &Fetch) -> Result<Vec<Bytes>, Failure> {
     let broken = || Failure::new(Exit::Failure, "the demo log does not serve its own entries");
+    until_sealed(fetch, SEAL_PATIENCE);
     let checkpoint = fetch.get("checkpoint", 1 << 16).map_err(place::unreachable)?;
     let checkpoint = UnverifiedCheckpoint::parse(&checkpoint.body).map_err(|_| broken())?;
     let mut entries = Vec::new();
@@ -65,6 +70,30 @@ pub fn overwritten(entry: &[u8], votes: u32) -> Option<Bytes> {
     Some(bytes.into())
 }
 
+/// The same entries with states that fit them: he is not caught by a sum he forgot. States are what
+/// the entries say if nobody looks at the signatures.
+fn reseal(origin: &str, registers: &Path, entries: &[Bytes]) -> Option<Vec<Bytes>> {
+    let mut ledger = Ledger::new(origin);
+    for file in std::fs::read_dir(registers).ok()? {
+        let bytes = std::fs::read(file.ok()?.path()).ok()?;
+        match (UnitRegister::parse(&bytes), ContestRegister::parse(&bytes)) {
+            (Ok(units), _) => ledger.provide_units(Arc::new(units)),
+            (_, Ok(contests)) => ledger.provide_contests(Arc::new(contests)),
+            _ => return None,
+        }
+    }
+    let mut sealed = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let mut bytes = entry.clone();
+        if matches!(Entry::parse(&bytes).ok()?.body(), Body::State(_)) {
+            bytes = Body::State(ledger.next_state()?).text().into();
+        }
+        ledger.apply(&Entry::parse(&bytes).ok()?.assume_checked().ok()?).ok()?;
+        sealed.push(bytes);
+    }
+    Some(sealed)
+}
+
 /// Writes a log of these entries, past every rule that the server would hold him to, and signs it
 /// with the true log's key.
 pub fn write_copy(
@@ -86,6 +115,8 @@ pub fn write_copy(
     }
     let mut journal = Journal::create(&log.join("journal"), JournalOptions::default())
         .map_err(|error| fail(&error))?;
+    let entries = reseal(key.name(), &registers, entries)
+        .ok_or_else(|| fail(&"the forged entries do not even make a log"))?;
     let mut edge = Edge::new();
     for batch in entries.chunks(256) {
         let leaves: Vec<Hash> = batch.iter().map(|entry| leaf_hash(entry)).collect();
