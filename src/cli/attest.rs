@@ -25,9 +25,8 @@ const ANSWER_LEN_MAX: u64 = 1 << 10;
 
 /// Attest a logged form: sign what you say of it, send it, keep `x.attest.note` and its receipt.
 ///
-/// For keys of a role that is not official: party witnesses, supervisors, observers. One key attests
-/// a form once. A second run skips what has a receipt, and sends the very same bytes again for the
-/// rest.
+/// For keys of a role that is not official: party witnesses, supervisors, observers. One key
+/// attests a form once. A second run sends the very same bytes again, unless there is a receipt.
 #[derive(Debug, Args)]
 pub struct AttestArgs {
     #[command(flatten)]

@@ -21,6 +21,11 @@ use crate::client::{self, History};
 const CHAIN_FIELDS: [&str; 7] =
     ["by", "children", "decision", "docs", "issued_at", "prev", "reason"];
 
+/// What the comparison with the trail shows, and what it does not.
+const LIMITS: &str = "They lead to the trail of the recap proof, so none was left out and none \
+    added. That the log\ncomputed the trail right, and that the authors were mandated, shows a \
+    replay: jejak monitor.\nTransparency evidence, not the official result.";
+
 /// Show every entry about a unit, old to new: who said what, why, and what it changed.
 ///
 /// Each entry is checked against the tree, and all of them together against the trail of the unit's
@@ -52,15 +57,14 @@ pub fn run(args: HistoryArgs, output: &Output) -> Result<Exit, Failure> {
     let (record, head) = (&history.proof.unit().record, proven.checkpoint.head());
     output.result(
         || {
+            let status = status_word(record.status);
             let counts = match record.head {
-                Some(head) => format!("{}, entry {} counts", status_word(record.status), head.index),
-                None => format!("{}, no official tally counts", status_word(record.status)),
+                Some(head) => format!("{status}, entry {} counts", head.index),
+                None => format!("{status}, no official tally counts"),
             };
             format!(
-                "{unit} in {contest}: {counts}\ncomplete: {} entries under the sealed checkpoint of {} \
-                 entries; they lead to the trail of the\nrecap proof, so none was left out and none \
-                 added. That the log computed the trail right, and that\nits authors were mandated, \
-                 shows a replay: jejak monitor. Transparency evidence, not the official\nresult.",
+                "{unit} in {contest}: {counts}\n\
+                 complete: {} entries under the sealed checkpoint of {} entries\n{LIMITS}",
                 record.entries, head.size
             )
         },

@@ -20,11 +20,11 @@ use crate::client::SubmitError;
 
 /// Verify receipts, recap proofs, evidence, entries and policies, offline.
 ///
-/// `verify FORM.note FORM.tlog-proof` checks that the form is logged; `verify UNIT.recap-proof` what
-/// counts for a unit, and that every total above contains it; `verify FORM.note UNIT.recap-proof`
-/// also whether the form is the one that counts (exit 12 if a later one has replaced it, which its
-/// receipt beside it shows, 11 if another one counts); `verify FILE.evidence` that it convicts;
-/// another file alone is shown for what it is and says.
+/// `verify FORM.note FORM.tlog-proof` checks that the form is logged; `verify UNIT.recap-proof`
+/// what counts for a unit, and that every total above contains it; `verify FORM.note
+/// UNIT.recap-proof` also whether the form is the one that counts (exit 12 if a later one has
+/// replaced it, which its receipt beside it shows, 11 if another one counts); `verify
+/// FILE.evidence` that it convicts; another file alone is shown for what it is and says.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// The policy file: log keys, quorum and genesis.

@@ -26,8 +26,8 @@ use crate::{
 
 /// Export what counts for every unit of a contest, as of the newest sealed checkpoint.
 ///
-/// Nothing is taken from the log's own sums: every entry is fetched, verified and replayed here, and
-/// the result is what the log committed to, or the command fails (exit 19 if the log broke its
+/// Nothing is taken from the log's own sums: every entry is fetched, verified and replayed here,
+/// and the result is what the log committed to, or the command fails (exit 19 if the log broke its
 /// rules). With `-o FILE` the checkpoint that it holds under is kept beside it.
 #[derive(Debug, Args)]
 pub struct ExportArgs {

@@ -78,8 +78,8 @@ fn prove(args: ProveArgs, output: &Output) -> Result<Exit, Failure> {
     output.result(
         || {
             format!(
-                "proven: {unit} in {contest}, status {status}, under {} entries of {}\nproof: {name}\n\
-                 next: jejak verify -p POLICY {name}",
+                "proven: {unit} in {contest}, status {status}, under {} entries of {}\n\
+                 proof: {name}\nnext: jejak verify -p POLICY {name}",
                 head.size, place.origin
             )
         },

@@ -188,7 +188,8 @@ impl Form {
                 format!("{name} is not in the log: nothing about {} is.", unit.unit)
             }
             Standing::TooNew { index } => format!(
-                "{name} is entry {index}, logged after this proof was made.\nnext: jejak recap prove"
+                "{name} is entry {index}, logged after this proof was made.\n\
+                 next: jejak recap prove"
             ),
         };
         for (field, written, counted) in &self.differences {

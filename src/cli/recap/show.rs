@@ -22,6 +22,13 @@ use crate::{
 /// Most options that get a column in a table for people.
 const OPTIONS_SHOWN_MAX: usize = 12;
 
+/// What the children's numbers are worth.
+const SPLIT: &str = "\nThe last row is proven, and the others add up to it. How it is split among \
+    them, and names,\nare as the log tells them: `jejak recap prove` proves each.";
+
+const LIMITS: &str = "\nnot recounted: as the log computed it\n\
+    Transparency evidence, not the official result.";
+
 /// Show a unit and its children: votes, sums, how many stations reported, and disputes.
 ///
 /// The sums are proven under the newest sealed checkpoint, and the children add up to them. Names,
@@ -122,10 +129,9 @@ fn text(region: &Region, origin: &str) -> String {
     };
     text += status_word(unit.record.status);
     if !region.children.is_empty() {
-        text += "\nThe last row is proven, and the others add up to it. How it is split among them, and \
-                 names,\nare as the log tells them: `jejak recap prove` proves each.";
+        text += SPLIT;
     }
-    text + "\nnot recounted: as the log computed it. Transparency evidence, not the official result."
+    text + LIMITS
 }
 
 fn object(region: &Region) -> serde_json::Value {
