@@ -11,7 +11,8 @@ import json
 import random
 import sys
 
-import ledger
+import entries
+from notes import Refused
 
 WORDS = ["regular", "psu", "form_signed", "c-hasil", "tps", "a", "z" * 32, "0", "_-"]
 IDS = ["ppwp", "dpr:3101", "01", "A.b-C:9", "x" * 32, "0"]
@@ -26,6 +27,9 @@ TEXTS = ["log.example/2024/ppwp", "", " ", "~!#$%&'()*+,-./:;<=>?@[]^`{|}", "a+b
 STRANGE = [None, True, False, 0, -1, 2**32, 2**64, 1.0, 1.5, "", "A", "a b", [], {}, [[]], [None]]
 STRANGE += ["\u00e9", "\u0000", "a\"b", "a\\b", "\u2028", "x" * 33, "2023-02-29T00:00Z", [1], {"a": 1}]
 STRANGE += ["2024-02-30T00:00Z", "2024-2-3T00:00Z", "A" * 64, "0" * 63, "0" * 65, "root/ID+0000000G"]
+
+
+KINDS = ["attestation", "freeze", "mandate", "manifest", "revocation", "state", "tally"]
 
 
 class Maker:
@@ -102,7 +106,7 @@ class Maker:
         return {**self.place(), "key": key, "reason": reason, "subtree": subtree}
 
     def doc(self):
-        public, media = self.or_null(self.hash), self.pick(ledger.MEDIA)
+        public, media = self.or_null(self.hash), self.pick(entries.MEDIA)
         numbers = {name: self.pick(U32S) for name in ("bytes", "page")}
         return {**numbers, "media": media, "sha256": self.hash(), "sha256_public": public}
 
@@ -125,7 +129,7 @@ class Maker:
             "contest": self.pick(IDS),
             "docs": self.some(self.doc),
             "issued_at": self.pick(TIMES),
-            "reason": self.or_null(lambda: self.pick(ledger.REASONS)),
+            "reason": self.or_null(lambda: self.pick(entries.REASONS)),
             "seq": self.pick(U32S),
             "unit": self.pick(CODES),
             "votes": {self.pick(IDS): self.count() for _ in range(self.random.randrange(4))},
@@ -134,6 +138,15 @@ class Maker:
     def freeze(self):
         reason = self.pick(["completed", "compromised", "replaced"])
         return {**self.place(), "decision": self.hash(), "reason": reason}
+
+    def attestation(self):
+        contest, unit, leaf = self.pick(IDS), self.pick(CODES), self.hash()
+        said = {"contest": contest, "leaf": leaf, "unit": unit}
+        return {**self.place(), **said, "verdict": self.pick(entries.VERDICTS)}
+
+    def state(self):
+        numbers = {name: self.pick(U64S) for name in ("contests", "size")}
+        return {**numbers, "manifest": self.hash(), "recap": self.hash()}
 
     # What can be wrong with the value.
 
@@ -203,7 +216,7 @@ class Maker:
         return next((i for i in range(at, len(text)) if text[i] in of), at)
 
     def document(self):
-        kind = self.pick(["tally", "tally", "manifest", "mandate", "revocation", "freeze"])
+        kind = self.pick(["tally", *KINDS])
         body = getattr(self, kind)()
         deed = self.random.randrange(10)
         if deed in (3, 4, 5):
@@ -212,14 +225,14 @@ class Maker:
         if deed in (6, 7, 8):
             text = self.break_text(text)
         if deed == 9:
-            kind = self.pick(["tally", "manifest", "mandate", "revocation", "freeze", "state", ""])
+            kind = self.pick([*KINDS, "states", ""])
         return kind, text
 
 
 def taken(kind, text):
     try:
-        ledger.parse_body(kind, text)
-    except ledger.Refused:
+        entries.parse_body(kind, text)
+    except Refused:
         return False
     return True
 

@@ -38,6 +38,8 @@ mod oracle;
 mod program;
 #[path = "suite/province.rs"]
 mod province;
+#[path = "suite/python.rs"]
+mod python;
 #[path = "suite/readme.rs"]
 mod readme;
 #[path = "suite/recap_cli.rs"]
@@ -62,9 +64,17 @@ mod spec_fields;
 mod spec_http;
 #[path = "suite/spec_notes.rs"]
 mod spec_notes;
+#[path = "suite/spec_proofs.rs"]
+mod spec_proofs;
+#[path = "suite/spec_recap.rs"]
+mod spec_recap;
 #[path = "suite/spec_rules.rs"]
 mod spec_rules;
+#[path = "suite/spec_states.rs"]
+mod spec_states;
 #[path = "suite/spec_world.rs"]
 mod spec_world;
+#[path = "suite/succession.rs"]
+mod succession;
 #[path = "suite/tidy.rs"]
 mod tidy;

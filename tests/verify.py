@@ -2,32 +2,42 @@
 """Verifies a Jejak log with no line of Jejak's own code: written from SPEC.md and the standards.
 
     verify.py receipt POLICY NOTE PROOF   is this entry logged?
+    verify.py recap POLICY PROOF          is this the record of a unit, and in every total above?
     verify.py log POLICY URL              fetch everything, recompute everything
+    verify.py replay ORIGIN FILE DIR      apply the entries of a file, framed as in a bundle, with
+                                          the registers in a directory; show every state
     verify.py selftest                    known answers of the standards
 
 Plain Python 3.9 or later; signatures need the package `cryptography`. Exit codes as `jejak`:
-0 ok, 1 failure, 2 usage, 13 log signature, 14 quorum, 15 inclusion, 16 fork, 19 the log broke its
-own rules, 69 unreachable.
+0 ok, 1 failure, 2 usage, 13 log signature, 14 quorum, 15 inclusion, 16 fork, 18 recap mismatch,
+19 the log broke its own rules, 69 unreachable.
 """
 
 import base64
 import concurrent.futures
 import hashlib
 import json
+import os
 import sys
 import urllib.error
 import urllib.parse
 import urllib.request
 
 import ledger
-from ledger import Failure, Refused
+import notes
+import recap
+from entries import Entry
+from notes import Failure, Refused
 
 OK, FAILURE, USAGE = 0, 1, 2
-LOG_SIGNATURE, QUORUM, INCLUSION, FORK, RULES_BROKEN, UNREACHABLE = 13, 14, 15, 16, 19, 69
+LOG_SIGNATURE, QUORUM, INCLUSION, FORK = 13, 14, 15, 16
+RECAP, RULES_BROKEN, UNREACHABLE = 18, 19, 69
 
 SIZE_MAX = 2**63 - 1
 FETCHES = 8
 RECEIPTS_MAX = 64
+# Of each contest.
+UNITS_MAX = 16
 
 
 # RFC 6962, Section 2.1
@@ -140,15 +150,15 @@ def check_batch(size, root, leaves, proof):
 
 class Checkpoint:
     def __init__(self, raw):
-        self.note = ledger.Note(raw, 64, 256 * 1024)
+        self.note = notes.Note(raw, 64, 256 * 1024)
         lines = self.note.text.split("\n")
         if len(lines) < 4 or not all(lines[:-1]):
             raise Failure(FAILURE, "a checkpoint without its three lines")
         self.origin, size, root = lines[0], lines[1], lines[2]
         if self.origin.startswith("jejak/") or self.origin == "cosignature/v1":
             raise Failure(FAILURE, "a reserved origin")
-        self.size = ledger.decimal(size, SIZE_MAX)
-        self.root = ledger.base64_once(root)
+        self.size = notes.decimal(size, SIZE_MAX)
+        self.root = notes.base64_once(root)
         if len(self.root) != 32 or (self.size == 0 and self.root != EMPTY_ROOT):
             raise Failure(FAILURE, "a checkpoint with an impossible root")
 
@@ -167,11 +177,11 @@ class Policy:
             raise Failure(FAILURE, "a policy without a log or a quorum")
 
     def line_log(self, vkey, url=None):
-        self.logs.append(ledger.Key(vkey, 1))
+        self.logs.append(notes.Key(vkey, 1))
         self.url = self.url or url
 
     def line_witness(self, name, vkey, _url=None):
-        self.witnesses[name] = ledger.Key(vkey, 4)
+        self.witnesses[name] = notes.Key(vkey, 4)
 
     def line_group(self, name, k, *members):
         need = {"all": len(members), "any": 1}.get(k) or int(k)
@@ -219,11 +229,11 @@ class Receipt:
         if lines.pop(0) != "c2sp.org/tlog-proof@v1":
             raise Failure(FAILURE, "not a .tlog-proof")
         if lines and lines[0].startswith("extra "):
-            ledger.base64_once(lines.pop(0)[6:])
+            notes.base64_once(lines.pop(0)[6:])
         if not lines or not lines[0].startswith("index "):
             raise Failure(FAILURE, "a receipt without an index")
-        self.index = ledger.decimal(lines.pop(0)[6:], SIZE_MAX)
-        self.proof = [ledger.base64_once(line) for line in lines]
+        self.index = notes.decimal(lines.pop(0)[6:], SIZE_MAX)
+        self.proof = [notes.base64_once(line) for line in lines]
         if len(self.proof) > 63 or any(len(value) != 32 for value in self.proof):
             raise Failure(FAILURE, "a receipt with an impossible proof")
         self.checkpoint = Checkpoint(note)
@@ -271,16 +281,16 @@ class Site:
         for name, value in numbers.items():
             if answer[name] != value:
                 raise Failure(FAILURE, f"{path} answers for another {name}")
-        return [ledger.base64_once(value) for value in answer["hashes"]]
+        return [notes.base64_once(value) for value in answer["hashes"]]
 
 
-def entries_of(bundle, width):
+def entries_of(bundle, width=None):
     entries, at = [], 0
     while at < len(bundle):
         end = at + 2 + int.from_bytes(bundle[at : at + 2], "big")
         entries.append(bundle[at + 2 : end])
         at = end
-    if at != len(bundle) or len(entries) != width:
+    if at != len(bundle) or len(entries) != (width or len(entries)):
         raise Failure(RULES_BROKEN, "a bundle that is not a whole number of entries")
     return entries
 
@@ -312,6 +322,17 @@ def check_tiles(site, leaves):
     return count
 
 
+def ranges_of(indexes):
+    """The one spelling of rising indexes: neighbours as one range."""
+    runs = []
+    for index in indexes:
+        if runs and runs[-1][-1] + 1 == index:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
 def check_routes(site, policy, entries, leaves, checkpoint):
     """What a server proves: receipts, inclusion, consistency and batch proofs."""
     size, root = checkpoint.size, checkpoint.root
@@ -333,14 +354,41 @@ def check_routes(site, policy, entries, leaves, checkpoint):
         proof = site.proof(f"proof/consistency/{index}/{size}", old=index, new=size)
         check_consistency(index, old_root, size, root, proof)
     some = indexes[:16]
-    ranges = ",".join(map(str, some))
-    proof = site.proof(f"proof/batch/{size}/{ranges}", size=size, indexes=some)
+    proof = site.proof(f"proof/batch/{size}/{ranges_of(some)}", size=size, indexes=some)
     check_batch(size, root, {index: leaves[index] for index in some}, proof)
     whole = list(range(min(size, 1024)))
     if len(whole) > 1:
         proof = site.proof(f"proof/batch/{size}/0-{whole[-1]}", size=size, indexes=whole)
         check_batch(size, root, {index: leaves[index] for index in whole}, proof)
     return len(indexes)
+
+
+def check_units(site, policy, book, size):
+    """What a server says about units, against the recap of the entries."""
+    count = 0
+    for contest, children in book.recap.children.items():
+        units = list(children)
+        for unit in units[:: max(1, len(units) // UNITS_MAX)]:
+            for path, want in book.recap.answers(contest, unit, size).items():
+                raw = site.get(path, missing_ok=True)
+                if raw is None:
+                    return count
+                found, of = read_answer(policy, path, raw)
+                if of != size:
+                    return count
+                if found != want:
+                    raise Failure(RULES_BROKEN, f"{path} does not follow from the entries")
+            count += 1
+    return count
+
+
+def read_answer(policy, path, raw):
+    """What is answered about a unit, and the size that it is about."""
+    if path.startswith("recap-proof/"):
+        found, receipt = check_recap(policy, raw)
+        return found["unit"], receipt.checkpoint.size
+    answer = json.loads(raw)
+    return answer, answer["size"]
 
 
 def verify_log(policy_path, url):
@@ -363,16 +411,54 @@ def verify_log(policy_path, url):
         raise Failure(RULES_BROKEN, "the signed root does not follow from the entries")
     tiles = check_tiles(site, leaves)
     routes = check_routes(site, policy, kept, leaves, checkpoint)
-    print(f"{checkpoint.size} entries, {tiles} tiles, {routes} receipts, {len(book.keys)} keys: ok")
+    sealed = book.covered == checkpoint.size
+    units = check_units(site, policy, book, checkpoint.size) if sealed else 0
+    counts = f"{tiles} tiles, {routes} receipts, {units} units, {len(book.keys)} keys"
+    print(f"{checkpoint.size} entries, {counts}: ok")
 
 
 def verify_receipt(policy_path, note_path, proof_path):
     policy, entry = Policy(read(policy_path).decode()), read(note_path)
-    ledger.Entry(entry)
+    Entry(entry)
     receipt = Receipt(read(proof_path))
     receipt.verify(policy, entry)
     size = receipt.checkpoint.size
     print(f"logged as entry {receipt.index} of {size} in {receipt.checkpoint.origin}")
+
+
+def check_recap(policy, raw):
+    """The order of SPEC.md: form, receipt of the state, the state, then the path."""
+    path, state, receipt = recap.split_file(raw)
+    path = recap.read_path(path)
+    entry, receipt = Entry(state), Receipt(receipt)
+    if entry.kind != "state":
+        raise Failure(FAILURE, "a recap proof without a state entry")
+    receipt.verify(policy, state)
+    if receipt.index + 1 != receipt.checkpoint.size or receipt.index != entry.body["size"]:
+        raise Failure(RECAP, "the state is not the last entry, or covers another size")
+    try:
+        recap.check_path(path, entry.body)
+    except Refused as refused:
+        raise Failure(RECAP, f"the recap proof fails: {refused}") from None
+    return path, receipt
+
+
+def verify_recap(policy_path, proof_path):
+    path, receipt = check_recap(Policy(read(policy_path).decode()), read(proof_path))
+    unit, origin, size = path["unit"], receipt.checkpoint.origin, receipt.checkpoint.size
+    print(f"{path['contest']} {unit['unit']}: {unit['record']['status']} {unit['counters']}")
+    print(f"committed to by {origin} at size {size}")
+
+
+def replay(origin, file, directory):
+    book = ledger.Ledger(origin, lambda sha256: read(os.path.join(directory, sha256)))
+    for index, raw in enumerate(entries_of(read(file))):
+        try:
+            book.apply(raw, leaf_hash(raw))
+        except Refused as refused:
+            raise Failure(RULES_BROKEN, f"entry {index} should have been refused: {refused}")
+        if book.covered == index + 1:
+            print(f"state {index} {book.recap.root().hex()}")
 
 
 def read(path):
@@ -455,20 +541,22 @@ def selftest():
             assert fails(check_consistency, old, root_of(tree[:old]), size, root, proof[:-1])
             checks += 3
         check_batch(size, root, dict(enumerate(tree)), [])
-    note = ledger.Note(FOO_NOTE.encode(), 16, 4096)
-    key = ledger.Key(FOO, 1)
+    note = notes.Note(FOO_NOTE.encode(), 16, 4096)
+    key = notes.Key(FOO, 1)
     assert note.signed_by([key]) == [key]
-    assert fails(ledger.Note(FOO_NOTE.replace("This", "That").encode(), 16, 4096).signed_by, [key])
+    assert fails(notes.Note(FOO_NOTE.replace("This", "That").encode(), 16, 4096).signed_by, [key])
     small = base64.b64encode(bytes([1, 1]) + bytes(31)).decode()
     digest = hashlib.sha256(b"a/b\n" + bytes([1, 1]) + bytes(31)).hexdigest()[:8]
-    assert fails(ledger.Key, f"a/b+{digest}+{small}", 1), "the neutral point signs for anyone"
+    assert fails(notes.Key, f"a/b+{digest}+{small}", 1), "the neutral point signs for anyone"
     assert tile_path(3, 1234067, 8) == "tile/3/x001/x234/067.p/8"
     print(f"selftest: {checks} proofs, notes, keys and paths: ok")
 
 
 COMMANDS = {
     ("receipt", 3): verify_receipt,
+    ("recap", 2): verify_recap,
     ("log", 2): verify_log,
+    ("replay", 3): replay,
     ("selftest", 0): selftest,
 }
 

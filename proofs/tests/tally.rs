@@ -13,11 +13,18 @@ mod tally {
     mod lines;
     mod mandates;
     mod model;
+    mod moves;
+    mod recap;
+    mod recap_bytes;
+    mod recap_model;
+    mod recap_proofs;
+    mod recap_spelling;
     mod refusals;
     mod registers;
     mod revocations;
     mod rng;
     mod snapshots;
+    mod states;
     mod succession;
     mod world;
 }

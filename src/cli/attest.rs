@@ -71,7 +71,6 @@ impl From<Verdict> for AttestationVerdict {
 pub fn run(args: AttestArgs, output: &Output) -> Result<Exit, Failure> {
     let place = args.log.place()?;
     let keys = args.keys.iter().map(|path| files::read_key(path)).collect::<Result<Vec<_>, _>>()?;
-    let keys: Vec<&SigningKey> = keys.iter().collect();
     // A path may look like anything but a hash in its one spelling.
     let (leaf, tally, beside) = match args.form.parse::<Hash>() {
         Ok(leaf) => (leaf, logged(&place, leaf)?, PathBuf::from(format!("{leaf}.note"))),
@@ -98,21 +97,22 @@ pub fn run(args: AttestArgs, output: &Output) -> Result<Exit, Failure> {
     if submit::receipt_verifies(&proof, entry.bytes(), &place.policy) {
         return Ok(submit::already_logged(&note, &proof, output));
     }
-    submit::send(&place, entry.bytes(), Some(&proof), output)
+    let kept = submit::Kept { proof: &proof, note: Some(&note) };
+    submit::send(&place, &entry, Some(&kept), output)
 }
 
 /// The attestation that was signed before, or signed now and kept.
-fn signed(note: &Path, body: &Body, keys: &[&SigningKey]) -> Result<Entry, Failure> {
+fn signed(note: &Path, body: &Body, keys: &[SigningKey]) -> Result<Entry, Failure> {
     if note.exists() {
         let entry = read(note)?;
         if entry.body() == body {
-            return Ok(entry);
+            return submit::signed_by(keys, entry, note);
         }
         let message = format!("{} says something else, or of another form", note.display());
         return Err(Failure::config(message)
             .next("a key attests a form once; for another key pass -o OTHER.attest.note"));
     }
-    let entry = draft::sign(body, keys)?;
+    let entry = draft::sign(body, &keys.iter().collect::<Vec<_>>())?;
     files::write(note, entry.bytes())?;
     Ok(entry)
 }

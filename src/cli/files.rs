@@ -115,6 +115,16 @@ fn try_stream(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io
     File::open(parent.unwrap_or(&env::current_dir()?))?.sync_all()
 }
 
+/// Removes a file.
+pub fn remove(path: &Path) -> Result<(), Failure> {
+    fs::remove_file(path).map_err(|error| unwritable(path, &error))
+}
+
+/// Gives a file another name, in place of whatever had it.
+pub fn rename(from: &Path, to: &Path) -> Result<(), Failure> {
+    fs::rename(from, to).map_err(|error| unwritable(to, &error))
+}
+
 /// Makes a directory and those above it.
 pub fn make_dir(path: &Path) -> Result<(), Failure> {
     fs::create_dir_all(path).map_err(|error| unwritable(path, &error))

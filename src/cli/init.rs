@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jejak_proofs::{
+    merkle::leaf_hash,
     note::{Policy, SigningKey},
     tally::{Body, ContestRegister, Entry, REGISTER_LEN_MAX, ROOT_ROLE, UnitRegister},
 };
@@ -15,8 +16,12 @@ use super::{
     manifest::{self, Built, RuleArgs},
     output::Output,
     serve::LISTEN_DEFAULT,
+    sign,
 };
-use crate::log::{self, CreateError};
+use crate::{
+    client::{Fetch, FetchLimits},
+    log::{self, CreateError},
+};
 
 /// Make a log: keys, registers, manifest, and the policy that everyone else needs.
 #[derive(Debug, Args)]
@@ -33,7 +38,12 @@ pub struct InitArgs {
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// A manifest that the root keys have signed; `--contests` is then its contest register.
-    #[arg(long, value_name = "FILE.note", requires_all = ["log_key", "contest_file"])]
+    #[arg(
+        long,
+        value_name = "FILE.note",
+        requires_all = ["log_key", "contest_file"],
+        conflicts_with_all = ["contests", "election", "station_kinds", "exempt_kinds", "station_max"]
+    )]
     manifest: Option<PathBuf>,
     /// The private key of the log that the manifest names.
     #[arg(long, value_name = "FILE", requires = "manifest")]
@@ -60,6 +70,9 @@ pub fn run(args: InitArgs, output: &Output) -> Result<Exit, Failure> {
         _ => fresh(&args)?,
     };
     let Beginning { log_key, root_key, manifest, units, contests } = beginning;
+    let name = log_key.name().rsplit('/').next().unwrap_or_default();
+    let url = args.url.clone().unwrap_or_else(|| format!("http://{LISTEN_DEFAULT}/{name}"));
+    check_url(&url, &log_key)?;
     let files = (manifest.as_bytes(), units.as_bytes(), contests.as_bytes());
     log::judge_genesis(&log_key, files.0, files.1, files.2).map_err(cannot_create)?;
     // Nothing was written so far; from here on only the disk can fail. Keys come before the log
@@ -71,8 +84,6 @@ pub fn run(args: InitArgs, output: &Output) -> Result<Exit, Failure> {
     let genesis =
         log::create(&args.dir, &log_key, files.0, files.1, files.2).map_err(cannot_create)?;
     files::write(&args.dir.join("manifest.note"), manifest.as_bytes())?;
-    let name = log_key.name().rsplit('/').next().unwrap_or_default();
-    let url = args.url.clone().unwrap_or_else(|| format!("http://{LISTEN_DEFAULT}/{name}"));
     let policy = Policy::compose(&[log_key.verifier()], Some(&url), &genesis)
         .map_err(|error| Failure::config(format!("policy: {error}")))?;
     let policy_file = args.dir.join("policy");
@@ -95,6 +106,16 @@ pub fn run(args: InitArgs, output: &Output) -> Result<Exit, Failure> {
     );
     say_next(&args, output);
     Ok(Exit::Ok)
+}
+
+/// Whether clients can use this URL, and whether it fits into a policy.
+fn check_url(url: &str, key: &SigningKey) -> Result<(), Failure> {
+    Fetch::new(url, &FetchLimits::default())
+        .map_err(|error| Failure::config(format!("--url {url}: {error}")))?;
+    // The pin does not matter here: no log has an empty entry 0.
+    Policy::compose(&[key.verifier()], Some(url), &leaf_hash(b""))
+        .map_err(|error| Failure::config(format!("--url {url}: {error}")))?;
+    Ok(())
 }
 
 fn cannot_create(error: CreateError) -> Failure {
@@ -124,6 +145,7 @@ fn say_next(args: &InitArgs, output: &Output) {
 /// Makes both keys and the manifest here: one pair of hands.
 fn fresh(args: &InitArgs) -> Result<Beginning, Failure> {
     let origin = args.origin.as_deref().unwrap_or_default();
+    manifest::check_origin(origin)?;
     let registers = manifest::read_registers(&args.rules)?;
     let log_key = key::generate(origin)?;
     let root_key = key::generate(&format!("{ROOT_ROLE}/{}", registers.top()))?;
@@ -137,12 +159,19 @@ fn fresh(args: &InitArgs) -> Result<Beginning, Failure> {
 /// Takes a manifest that was signed elsewhere, and the registers that it names.
 fn given(args: &InitArgs, manifest: &Path, key_file: &Path) -> Result<Beginning, Failure> {
     let log_key = files::read_key(key_file)?;
+    manifest::check_origin(log_key.name())?;
     if args.origin.as_ref().is_some_and(|origin| origin != log_key.name()) {
         return Err(Failure::config("--origin is not the name of the log's key"));
     }
     let manifest_text = files::read_text(manifest)?;
-    Entry::parse(manifest_text.as_bytes())
+    let entry = Entry::parse(manifest_text.as_bytes())
         .map_err(|refusal| Failure::config(format!("{}: {refusal}", manifest.display())))?;
+    let missing = sign::missing_roots(&entry);
+    if !missing.is_empty() {
+        let message = format!("root signatures are missing: {}", missing.join(", "));
+        let next = format!("jejak sign {} -k KEY", manifest.display());
+        return Err(Failure::config(message).next(next));
+    }
     let units = register(&args.rules.units)?;
     UnitRegister::parse(units.as_bytes())
         .map_err(|error| Failure::config(format!("{}: {error}", args.rules.units.display())))?;

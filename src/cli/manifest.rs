@@ -1,4 +1,4 @@
-//! `jejak manifest build`: registers and rules out of what an authority has.
+//! `jejak manifest`: registers and rules out of what an authority has.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,6 +20,7 @@ use super::{
     exit::{Exit, Failure},
     files,
     output::Output,
+    registers::{self, AddRegistersArgs},
 };
 
 /// Build the manifest of an election.
@@ -33,6 +34,8 @@ pub struct ManifestArgs {
 enum ManifestVerb {
     /// Bring the registers into their one spelling and write the unsigned manifest beside them.
     Build(BuildArgs),
+    /// Bring the registers of the next manifest into their one spelling, and to the log.
+    AddRegisters(AddRegistersArgs),
 }
 
 #[derive(Debug, Args)]
@@ -90,10 +93,17 @@ pub struct Built {
 }
 
 pub fn run(args: ManifestArgs, output: &Output) -> Result<Exit, Failure> {
-    let ManifestVerb::Build(args) = args.verb;
+    match args.verb {
+        ManifestVerb::Build(args) => write(&args, output),
+        ManifestVerb::AddRegisters(args) => registers::run(&args, output),
+    }
+}
+
+fn write(args: &BuildArgs, output: &Output) -> Result<Exit, Failure> {
     let vkey = |vkey: &String| {
         VerifierKey::parse(vkey).map_err(|error| Failure::config(format!("{vkey}: {error}")))
     };
+    check_origin(&args.origin)?;
     let log_key = vkey(&args.log_key)?;
     let roots = args.roots.iter().map(vkey).collect::<Result<Vec<_>, _>>()?;
     let registers = read_registers(&args.rules)?;
@@ -112,6 +122,23 @@ pub fn run(args: ManifestArgs, output: &Output) -> Result<Exit, Failure> {
     );
     output.text(format!("next: jejak sign {out}/manifest.json -k ROOT_KEY -o {out}/manifest.note"));
     Ok(Exit::Ok)
+}
+
+/// Whether this can be the origin of a log (SPEC.md, [N2], [E14], [W5]): a name in checkpoints and
+/// keys, and, after its last slash, in paths.
+pub fn check_origin(origin: &str) -> Result<(), Failure> {
+    let fits = |part: &str| {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':');
+        !part.is_empty() && part != "." && part != ".." && part.bytes().all(plain)
+    };
+    let reserved = origin.starts_with("jejak/") || origin == "cosignature/v1";
+    match !reserved && origin.split('/').all(fits) {
+        true => Ok(()),
+        false => Err(Failure::config(format!("{origin} cannot be an origin")).next(
+            "a URL without scheme, such as log.example/2024: letters, digits, . - _ : between \
+             single slashes",
+        )),
+    }
 }
 
 /// The registers of an election, read and in their one spelling.
@@ -226,7 +253,8 @@ struct UnitRow {
     registered_p: Option<u32>,
 }
 
-fn read_units(path: &std::path::Path) -> Result<Vec<Unit>, Failure> {
+/// Reads units in any order, as an authority has them.
+pub fn read_units(path: &std::path::Path) -> Result<Vec<Unit>, Failure> {
     let bytes = files::read_maybe_gzip(path)?;
     if bytes.len() > REGISTER_LEN_MAX {
         return Err(Failure::config(format!("{} is over 64 MiB", path.display())));
@@ -254,14 +282,16 @@ fn read_units(path: &std::path::Path) -> Result<Vec<Unit>, Failure> {
     Ok(units)
 }
 
+/// Reads contests, a JSON line each, as an authority has them.
+pub fn read_contest_file(path: &std::path::Path) -> Result<Vec<Contest>, Failure> {
+    let fail = |error| Failure::config(format!("{}: {error}", path.display()));
+    files::read_text(path)?.lines().map(|line| serde_json::from_str(line).map_err(fail)).collect()
+}
+
 fn read_contests(rules: &RuleArgs, top: &str) -> Result<String, Failure> {
     let mut contests = Vec::new();
     if let Some(path) = &rules.contest_file {
-        for line in files::read_text(path)?.lines() {
-            let contest: Contest = serde_json::from_str(line)
-                .map_err(|error| Failure::config(format!("{}: {error}", path.display())))?;
-            contests.push(contest);
-        }
+        contests = read_contest_file(path)?;
     }
     for text in &rules.contests {
         let fail = || Failure::config(format!("--contest {text}: expected ID=OPTION,OPTION"));

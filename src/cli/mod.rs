@@ -20,14 +20,17 @@ mod monitor;
 mod output;
 mod place;
 mod recap;
+mod refusal;
+mod registers;
 mod serve;
 mod sign;
+mod strict;
 mod submit;
 mod verify;
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, error::ErrorKind};
 
 pub use self::{
     exit::{Exit, Failure},
@@ -74,6 +77,11 @@ enum Verb {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        Err(error) if error.use_stderr() && env::args_os().any(|word| word == "--json") => {
+            let failure = usage(&error);
+            Output::new(true).failure(&failure);
+            return failure.exit.into();
+        }
         Err(error) => {
             // Help and version are answers; everything else is a usage error.
             let _ = error.print();
@@ -88,6 +96,20 @@ pub fn main() -> ExitCode {
             failure.exit.into()
         }
     }
+}
+
+/// A usage error as one object: what clap says before it shows how it is meant.
+fn usage(error: &clap::Error) -> Failure {
+    let message = match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a command is missing".to_owned(),
+        _ => {
+            let text = error.render().to_string();
+            let first = text.split("\n\n").next().unwrap_or_default();
+            let words: Vec<&str> = first.split_whitespace().collect();
+            words.join(" ").trim_start_matches("error: ").to_owned()
+        }
+    };
+    Failure::new(Exit::Usage, message).next("jejak help")
 }
 
 fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {

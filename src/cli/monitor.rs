@@ -13,21 +13,26 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
-use jejak_proofs::{note::Policy, tally::Severity};
-use serde_json::json;
+use jejak_proofs::{
+    merkle::sha256,
+    note::Policy,
+    tally::{Id, Severity},
+};
+use serde_json::{Map, Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     exit::{Exit, Failure},
-    files::PolicyArg,
+    files::{self, PolicyArg},
+    import::Sheet,
     output::Output,
 };
 use crate::{
     client::{Fetch, FetchLimits},
     clock,
     monitor::{
-        Finding, MemoryError, Monitor, OpenError, PollError, Rule, Source, Standing, Verdict,
-        Watch, until_sealed,
+        ContestSummary, Finding, MemoryError, Monitor, OpenError, PollError, Published, Rule,
+        Source, Standing, Verdict, Watch, until_sealed,
     },
     state::{State, StateError},
 };
@@ -37,6 +42,12 @@ const SEAL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a sleeping monitor may take to notice that it is to stop.
 const NAP: Duration = Duration::from_millis(100);
+
+/// Time between two reports of a monitor that goes on; each reads every finding again.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
+
+/// Contests whose tables are printed for people; `--json` and `--report` have more.
+const TABLES_MAX: usize = 5;
 
 /// Follow a log: verify every checkpoint, entry and signature, and keep what convicts.
 ///
@@ -64,6 +75,15 @@ pub struct MonitorArgs {
     /// Ends with exit 1 if there are findings of this severity or above.
     #[arg(long, value_name = "SEVERITY")]
     fail_on: Option<FailOn>,
+    /// Write what was found, with pictures, for people: one HTML file without scripts.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Compare an authority's published totals with the recap: a table as `import` reads it.
+    #[arg(long, value_name = "FILE", requires = "contest")]
+    published: Option<PathBuf>,
+    /// The contest of the published totals.
+    #[arg(long, requires = "published")]
+    contest: Option<Id>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -122,10 +142,14 @@ fn follow(
         },
         found: &|finding| show(finding, dir, output, bar.borrow().as_ref()),
     };
+    if let Some(published) = read_published(args)? {
+        monitor.compare_with(published);
+    }
     if args.once {
         until_sealed(source, SEAL_PATIENCE);
     }
     let mut last = None;
+    let mut reported = None;
     let exit = loop {
         let polled = monitor.poll(&watch);
         if let Some(bar) = bar.take() {
@@ -135,24 +159,68 @@ fn follow(
         if args.once || stop.load(Ordering::Relaxed) || exit.is_some_and(is_final) {
             break exit;
         }
+        if reported.is_none_or(|time: Instant| time.elapsed() >= REPORT_EVERY) {
+            report(args, &mut monitor)?;
+            reported = Some(Instant::now());
+        }
         sleep(args.interval, stop);
         if stop.load(Ordering::Relaxed) {
             break exit;
         }
     };
     monitor.close().map_err(|error| state_failure(dir, &error))?;
+    report(args, &mut monitor)?;
     let found = monitor.standing_findings();
-    output.text(monitor.summary());
     let verdict = found.verdict().map(exit_of_verdict);
     let worst = found.severity();
     let fails = args.fail_on.is_some_and(|level| worst >= Some(level.into()));
     let fallback = if fails { Exit::Failure } else { Exit::Ok };
     let exit = verdict.or(exit).unwrap_or(fallback);
+    conclude(&monitor, exit, output);
+    Ok(exit)
+}
+
+/// The last that a monitor says: what was found, and each contest in numbers.
+fn conclude<S: Source>(monitor: &Monitor<'_, S>, exit: Exit, output: &Output) {
+    output.text(monitor.summary());
+    let contests = monitor.contests();
+    let spoken: Vec<_> = contests.iter().filter(|contest| contest.spoken_of()).collect();
+    spoken.iter().take(TABLES_MAX).for_each(|contest| output.text(format!("\n{contest}")));
+    if spoken.len() > TABLES_MAX {
+        output.text(format!("\nand {} contests more", spoken.len() - TABLES_MAX));
+    }
     if output.is_json() {
-        let summary = json!({"exit": exit as u8, "findings": monitor.summary().json()});
+        let by_id = |contest: &&ContestSummary| (contest.contest.to_string(), contest.regional());
+        let only = match contests {
+            [contest] => contest.brief(),
+            _ => Value::Null,
+        };
+        let summary = json!({
+            "contests": spoken.iter().map(by_id).collect::<Map<_, _>>(),
+            "exit": exit as u8,
+            "findings": monitor.summary().json(),
+            "summary": only,
+        });
         output.result(String::new, &summary);
     }
-    Ok(exit)
+}
+
+/// Writes the report, if one is wanted.
+fn report<S: Source>(args: &MonitorArgs, monitor: &mut Monitor<'_, S>) -> Result<(), Failure> {
+    let Some(path) = &args.report else { return Ok(()) };
+    let html = monitor.report().map_err(|error| state_failure(&args.state, &error))?;
+    files::write(path, html.as_bytes())
+}
+
+/// The table of published totals, if there is one to compare with.
+fn read_published(args: &MonitorArgs) -> Result<Option<Published>, Failure> {
+    let (Some(path), Some(contest)) = (&args.published, &args.contest) else { return Ok(None) };
+    let bytes = files::read_maybe_gzip(path)?;
+    let sheet = Sheet::parse(&bytes)
+        .map_err(|error| Failure::config(format!("{}: {error}", path.display())))?;
+    let rows = sheet.rows().iter().map(|row| (row.unit.to_string(), row.results())).collect();
+    let name = format!("published in {}", sha256(&bytes));
+    Ok(Some(Published { contest: contest.to_string(), name, rows }))
 }
 
 /// Says how a poll ended, and with which exit code a monitor would end now.
@@ -182,6 +250,9 @@ fn settle<S: Source>(
             return Ok(Some(Exit::Unreachable));
         }
     };
+    if let (Err(error), Some(path)) = (monitor.published_fits(), &args.published) {
+        return Err(Failure::config(format!("{}: {error}", path.display())));
+    }
     if last.is_none_or(|last| last.head != standing.head) {
         say(&standing, output);
     }
@@ -223,7 +294,7 @@ fn show(finding: &Finding, dir: &Path, output: &Output, bar: Option<&ProgressBar
         return;
     }
     let urgent = finding.rule.verdict().is_some();
-    let of_log = finding.index.is_none();
+    let of_log = finding.unit.is_none() && finding.index.is_none();
     if urgent || of_log {
         let mut lines = finding.to_string();
         if let Some(evidence) = evidence {
@@ -307,7 +378,7 @@ fn sleep(time: Duration, stop: &AtomicBool) {
 }
 
 /// Reads `500ms`, `10s`, `5m` or `1h`.
-fn parse_time(text: &str) -> Result<Duration, String> {
+pub fn parse_time(text: &str) -> Result<Duration, String> {
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let number = &text[..text.len() - unit.len()];
     let milliseconds = match unit {

@@ -45,11 +45,10 @@ impl Output {
         }
     }
 
-    /// Prints a line for people that is no result, on stderr.
-    pub fn aside(&self, line: impl std::fmt::Display) {
-        if !self.json {
-            let _ = writeln!(io::stderr().lock(), "{line}");
-        }
+    /// Says something on stderr while the work goes on: a line of text, or one of JSON.
+    pub fn notice(&self, text: impl FnOnce() -> String, object: &serde_json::Value) {
+        let line = if self.json { object.to_string() } else { text() };
+        let _ = writeln!(io::stderr().lock(), "{line}");
     }
 
     /// Says why the command failed and what to do next.

@@ -1,6 +1,7 @@
 //! `jejak serve`: one or more logs over HTTP.
 
 use std::{
+    collections::BTreeSet,
     io::IsTerminal as _,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -53,9 +54,25 @@ pub fn run(args: ServeArgs, output: &Output) -> Result<Exit, Failure> {
         read_only: args.read_only,
         ..Options::default()
     };
+    each_once(&args.dirs)?;
     let logs: Vec<Log> =
         args.dirs.iter().map(|dir| open(dir, &options)).collect::<Result<_, _>>()?;
     runtime()?.block_on(serve_logs(logs, &args, output))
+}
+
+/// Refuses a directory that is named twice, in whatever spelling: its second opening would wait for
+/// the lock of its first.
+fn each_once(dirs: &[PathBuf]) -> Result<(), Failure> {
+    let mut seen = BTreeSet::new();
+    for dir in dirs {
+        // What cannot be resolved cannot be opened either, and opening it says why.
+        let place = dir.canonicalize().unwrap_or_else(|_| dir.clone());
+        if !seen.insert(place) {
+            let message = format!("{} is named twice", dir.display());
+            return Err(Failure::config(message).next("name each directory once"));
+        }
+    }
+    Ok(())
 }
 
 /// Structured logs on stderr; `RUST_LOG` chooses what, `--json` how.
@@ -92,6 +109,10 @@ fn cannot_open(dir: &Path, error: &OpenError) -> Failure {
             (Exit::Config, None)
         }
         OpenError::Genesis => (Exit::Config, None),
+        OpenError::KeyWindow { .. } => {
+            let next = "put the key that `log_keys` of the manifest names for that size into";
+            (Exit::Config, Some(format!("{next} {}/keys/log", dir.display())))
+        }
         OpenError::Store(StoreError::Locked { .. }) => (Exit::TryAgain, None),
         OpenError::Store(StoreError::JournalMissing(_)) => (Exit::Config, None),
         OpenError::Store(StoreError::Rollback { .. }) | OpenError::Fork { .. } => {

@@ -95,6 +95,7 @@ pub fn replay(
         genesis,
         ledger: Ledger::new(checkpoint.origin()),
         frontier: Frontier::new(),
+        refused: None,
     };
     thread::scope(|scope| {
         // One chunk waits while one is judged and one is fetched.
@@ -113,9 +114,13 @@ pub fn replay(
             replay.judge(&chunk?, &mut |entry, index| seen(entry, index, size))
         })
     })?;
-    let Replay { ledger, frontier, .. } = replay;
+    let Replay { ledger, frontier, refused, .. } = replay;
     if frontier.head() != checkpoint.head() {
         return Err(ReplayError::Root { size });
+    }
+    // Only now is it the log that is to blame, not something between it and us.
+    if let Some((index, refusal)) = refused {
+        return Err(ReplayError::Refused { index, refusal });
     }
     let sealed = ledger.sealed().filter(|_| ledger.unsealed() == 0 && size > 0).cloned();
     let sealed = sealed.ok_or(ReplayError::Unsealed { size })?;
@@ -127,6 +132,8 @@ struct Replay<'a> {
     genesis: Hash,
     ledger: Ledger,
     frontier: Frontier,
+    /// The first entry that the rules refuse; after it entries are only hashed.
+    refused: Option<(u64, Refusal)>,
 }
 
 impl Replay<'_> {
@@ -153,23 +160,35 @@ impl Replay<'_> {
             if index == 0 && leaf != self.genesis {
                 return Err(ReplayError::Genesis);
             }
-            let checked = match checked {
-                // The mandate may stand between: look again with the keys of now.
-                Err(Refusal::UnknownKey) => {
-                    Entry::parse(bytes).and_then(|entry| entry.check(self.ledger.keys()))
-                }
-                checked => checked,
-            };
-            let refused = |refusal| ReplayError::Refused { index, refusal };
-            let checked: CheckedEntry = checked.map_err(refused)?;
-            if let Body::Manifest(manifest) = checked.entry().body() {
-                self.provide(manifest)?;
-            }
-            self.ledger.apply(&checked).map_err(refused)?;
             self.frontier.push(leaf);
-            seen(checked.entry(), index);
+            if self.refused.is_some() {
+                continue;
+            }
+            match self.apply(bytes, checked)? {
+                Ok(checked) => seen(checked.entry(), index),
+                Err(refusal) => self.refused = Some((index, refusal)),
+            }
         }
         Ok(())
+    }
+
+    fn apply(
+        &mut self,
+        bytes: &[u8],
+        checked: Result<CheckedEntry, Refusal>,
+    ) -> Result<Result<CheckedEntry, Refusal>, ReplayError> {
+        let checked = match checked {
+            // The mandate may stand between: look again with the keys of now.
+            Err(Refusal::UnknownKey) => {
+                Entry::parse(bytes).and_then(|entry| entry.check(self.ledger.keys()))
+            }
+            checked => checked,
+        };
+        let Ok(checked) = checked else { return Ok(checked) };
+        if let Body::Manifest(manifest) = checked.entry().body() {
+            self.provide(manifest)?;
+        }
+        Ok(self.ledger.apply(&checked).map(|_| checked))
     }
 
     /// Fetches the registers that a manifest names.

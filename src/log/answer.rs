@@ -50,6 +50,9 @@ pub struct BatchLogged {
     pub hashes: Vec<Hash>,
 }
 
+/// The code of what may be taken later, which no ledger decides.
+const UNAVAILABLE: &str = "unavailable";
+
 /// An entry that the log did not take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
@@ -62,6 +65,12 @@ pub struct Rejection {
 }
 
 impl Rejection {
+    /// The key of the log must not sign the tree that the entry would make.
+    pub(super) fn beyond_key() -> Self {
+        let detail = "the log's key signs no tree that large: try again later".to_owned();
+        Self { code: UNAVAILABLE, detail, head: None }
+    }
+
     pub(super) fn batch_too_large() -> Self {
         let detail = "a batch has at most 1,000 entries and 4 MiB".to_owned();
         Self { code: Refusal::TooLarge.code(), detail, head: None }

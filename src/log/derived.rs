@@ -163,7 +163,8 @@ fn whole_bundle(view: &View, objects: &Objects, index: u64) -> Result<Bytes, Rea
     let count = view.head.size - index * u64::from(TILE_WIDTH);
     let width = u16::try_from(count).map_or(TILE_WIDTH, |count| count.min(TILE_WIDTH));
     let id = BundleId { index, width };
-    view.bundle(objects, id)?.ok_or_else(|| ReadError::Missing(id.path()))
+    let bytes = view.bundle(objects, id)?.ok_or_else(|| ReadError::Missing(id.path()))?;
+    Ok(bytes.into())
 }
 
 /// The leaf table, by streaming the level-0 tiles: 32 bytes an entry.

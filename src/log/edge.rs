@@ -6,7 +6,7 @@ use jejak_proofs::merkle::{
     push_entry,
 };
 
-use crate::store::ObjectId;
+use crate::store::{FRAME_LEN, ObjectId};
 
 const WIDTH: usize = TILE_WIDTH as usize;
 
@@ -94,6 +94,11 @@ impl Edge {
         partial.then(|| self.bundle.get(..usize::from(id.width)).map(frame)).flatten()
     }
 
+    /// Bytes of the partial bundle, framed.
+    pub fn bundle_len(&self) -> usize {
+        framed_len(&self.bundle)
+    }
+
     /// The entry, if the partial bundle holds it.
     pub fn entry(&self, index: u64) -> Option<&Bytes> {
         let first = self.size() - self.bundle.len() as u64;
@@ -114,9 +119,12 @@ pub(super) fn tile_root(id: TileId, bytes: &[u8]) -> Hash {
     tile.node(root).expect("a full tile yields its root")
 }
 
+fn framed_len(entries: &[Bytes]) -> usize {
+    entries.iter().map(|entry| FRAME_LEN + entry.len()).sum()
+}
+
 fn frame(entries: &[Bytes]) -> Vec<u8> {
-    let len = entries.iter().map(|entry| 2 + entry.len()).sum();
-    let mut bundle = Vec::with_capacity(len);
+    let mut bundle = Vec::with_capacity(framed_len(entries));
     for entry in entries {
         debug_assert!(entry.len() <= ENTRY_LEN_MAX);
         push_entry(&mut bundle, entry).expect("admitted entries fit a bundle");

@@ -13,14 +13,19 @@ mod edge;
 mod integrate;
 mod pool;
 mod recovery;
+mod registers;
 mod sealed;
 mod sequencer;
 mod view;
+mod window;
 
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread::JoinHandle,
 };
 
@@ -38,6 +43,7 @@ pub use jejak_proofs::tally::ChainHead;
 use self::{
     answer::Sequenced,
     pool::{Pool, Submission},
+    registers::Registers,
     sequencer::Stats,
     view::View,
 };
@@ -76,6 +82,7 @@ struct Shared {
     policy_text: String,
     log_key: VerifierKey,
     objects: Objects,
+    registers: Registers,
     pool: Pool,
     /// The newest published tree. Replaced by the sequencer alone, after the commit.
     view: RwLock<Arc<View>>,
@@ -88,6 +95,10 @@ struct Shared {
     /// The manifest in force: index of its entry, and what `log.json` says about it.
     manifest: RwLock<ManifestInForce>,
     stats: Mutex<Stats>,
+    /// Whether entries found room on disk when that was last asked. Written by the sequencer alone.
+    has_room: AtomicBool,
+    /// Whether an entry was refused because the log's key may not sign the tree that it makes.
+    key_ended: AtomicBool,
     /// Size up to which full tiles and bundles are durable.
     durable: AtomicU64,
     /// Set once, when the log stopped for good and must not go on.
@@ -146,16 +157,14 @@ impl Log {
         let sequenced = self.sequence(vec![entry]).await?;
         let result = sequenced.results.into_iter().next().ok_or(SubmitError::Unavailable)?;
         let item = result.map_err(SubmitError::Rejected)?;
-        let receipt = self
-            .receipt_under(
-                &sequenced.view,
-                (&sequenced.view.checkpoint, sequenced.view.head),
-                item.index,
-                Some(item.leaf),
-            )
-            .map_err(|error| self.unavailable(&error))?
-            .ok_or(SubmitError::Unavailable)?;
         let BatchItem { index, leaf, flags, new } = item;
+        let plan = Plan::inclusion(sequenced.view.head.size, index);
+        let receipt = self
+            .off_reactor(sequenced.view, plan.as_ref().ok(), move |log, view| {
+                log.receipt_under(view, (&view.checkpoint, view.head), index, Some(leaf))
+            })
+            .await?
+            .ok_or(SubmitError::Unavailable)?;
         Ok(Logged { index, leaf, flags, new, receipt: receipt.to_string() })
     }
 
@@ -174,9 +183,33 @@ impl Log {
         let mut leaves: Vec<(u64, Hash)> = logged.map(|item| (item.index, item.leaf)).collect();
         leaves.sort_unstable();
         leaves.dedup();
-        let hashes = self.compact_proof(&view, &leaves).map_err(|e| self.unavailable(&e))?;
-        let indexes = leaves.into_iter().map(|(index, _)| index).collect();
+        let indexes: Vec<u64> = leaves.iter().map(|(index, _)| *index).collect();
+        let plan = Plan::batch(view.head.size, &indexes);
+        let hashes = self
+            .off_reactor(view.clone(), plan.as_ref().ok(), move |log, view| {
+                log.compact_proof(view, &leaves)
+            })
+            .await?;
         Ok(BatchLogged { results, checkpoint: view.note.clone(), indexes, hashes })
+    }
+
+    /// Proves out of `view`, here if the tiles of `plan` are in memory, as those of the newest
+    /// entries are; else on a thread that may wait for a disk.
+    async fn off_reactor<T: Send + 'static>(
+        &self,
+        view: Arc<View>,
+        plan: Option<&Plan>,
+        prove: impl FnOnce(&Self, &View) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, SubmitError> {
+        let proof = match plan.is_some_and(|plan| view.has_in_memory(plan)) {
+            true => prove(self, &view),
+            false => {
+                let log = self.clone();
+                let proving = tokio::task::spawn_blocking(move || prove(&log, &view));
+                proving.await.map_err(|_| SubmitError::Unavailable)?
+            }
+        };
+        proof.map_err(|error| self.unavailable(&error))
     }
 
     /// A compact proof that was verified: no answer leaves that its reader would refuse.
@@ -242,13 +275,18 @@ impl Log {
     ///
     /// # Errors
     /// Fails if the store does, as all reads below.
-    pub fn tile(&self, id: TileId) -> Result<Option<Bytes>, ReadError> {
+    pub fn tile(&self, id: TileId) -> Result<Option<Vec<u8>>, ReadError> {
         self.0.view().tile(&self.0.objects, id)
     }
 
     /// A bundle of any width up to what the published tree has; `None` beyond.
-    pub fn bundle(&self, id: BundleId) -> Result<Option<Bytes>, ReadError> {
+    pub fn bundle(&self, id: BundleId) -> Result<Option<Vec<u8>>, ReadError> {
         self.0.view().bundle(&self.0.objects, id)
+    }
+
+    /// The most bytes that reading this bundle takes in memory; 0 beyond the published tree.
+    pub fn bundle_memory(&self, id: BundleId) -> Result<u64, ReadError> {
+        self.0.view().bundle_memory(&self.0.objects, id)
     }
 
     /// The bytes of an entry; `None` beyond the published tree.
@@ -318,9 +356,9 @@ impl Log {
         Ok(Some(Receipt { index, proof, checkpoint, extra: None }))
     }
 
-    /// A register file by its hash.
+    /// A register file by its hash: every reader gets the same memory.
     pub fn register(&self, sha256: &Hash) -> Result<Option<Bytes>, ReadError> {
-        Ok(self.0.objects.register(sha256)?.map(Bytes::from))
+        Ok(self.0.registers.get(&self.0.objects, sha256)?)
     }
 
     /// What `log.json` says: where to find what, not to be trusted without the policy.
@@ -346,7 +384,10 @@ impl Log {
             time_ms: view.time_ms,
             checkpoint_age_ms: crate::clock::now_ms().saturating_sub(view.time_ms),
             queue: self.0.pool.len() as u64,
-            accepting: !self.0.read_only && self.0.pool.is_open(),
+            accepting: !self.0.read_only
+                && self.0.pool.is_open()
+                && self.0.has_room.load(Ordering::Acquire)
+                && !self.0.key_ended.load(Ordering::Acquire),
             batch_sizes: stats.batch_sizes(),
             batched: stats.entries,
         }

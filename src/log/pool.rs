@@ -73,6 +73,11 @@ impl Submission {
     pub fn framed_len(&self) -> usize {
         self.candidates.iter().map(Candidate::len).sum()
     }
+
+    /// Whether any of its entries may have to be logged.
+    pub fn needs_room(&self) -> bool {
+        self.candidates.iter().any(|candidate| matches!(candidate, Candidate::Fresh { .. }))
+    }
 }
 
 /// Submissions between the requests that bring them and the one thread that sequences them.

@@ -4,7 +4,10 @@ use std::{
     fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicU64, atomic::Ordering},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -30,9 +33,11 @@ use super::{
     edge::{Edge, tile_root},
     integrate::integrate,
     pool::Pool,
+    registers::Registers,
     sealed::SealedView,
     sequencer::{Fatal, Sequencer, Stats},
     view::{ReadError, View},
+    window,
 };
 use crate::{
     clock,
@@ -78,7 +83,7 @@ pub enum CreateError {
     #[error(transparent)]
     Register(#[from] RegisterError),
     /// The manifest does not name the key that is to sign checkpoints.
-    #[error("the manifest does not name this log key in `log_keys`")]
+    #[error("the manifest does not name this log key in `log_keys` for a tree of one entry")]
     LogKey,
     /// The directory holds a log already.
     #[error("{} holds a log already", .0.display())]
@@ -115,6 +120,14 @@ pub enum OpenError {
     /// The policy does not list the key that signs.
     #[error("the policy does not list the log's key {0}")]
     LogKey(String),
+    /// The manifest in force does not let the key sign the tree.
+    #[error("the manifest lets the key {vkey} sign no tree of {size} entries")]
+    KeyWindow {
+        /// The key.
+        vkey: String,
+        /// Entries of the tree.
+        size: u64,
+    },
     /// The store is damaged, in use, or ends before what was published.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -212,7 +225,7 @@ pub fn judge_genesis(
     let entry = Entry::parse(manifest).map_err(CreateError::Refused)?;
     let vkey = key.verifier().to_string();
     let named = matches!(entry.body(), Body::Manifest(manifest)
-        if manifest.log_keys.iter().any(|key| *key.vkey == *vkey));
+        if manifest.log_key_counts(&vkey, 1));
     let checked = entry.check(&KeyBook::new()).map_err(CreateError::Refused)?;
     let mut ledger = Ledger::new(key.name());
     ledger.provide_units(Arc::new(UnitRegister::parse(units)?));
@@ -256,18 +269,21 @@ pub(super) fn open(dir: &Path, key: SigningKey, options: &Options) -> Result<Log
         }
     };
 
-    let checkpoint = match (&journal, published) {
+    let published = published.map(|published| published.checkpoint);
+    let checkpoint = match (&journal, &published) {
+        // It does not leave memory before the manifest in force was asked about the key.
         (Some(_), _) => Checkpoint::sign(edge.head(), &key).map_err(OpenError::Checkpoint)?.into(),
-        (None, Some(published)) => published.checkpoint,
+        (None, Some(published)) => published.clone(),
         // Nothing to serve may be signed here.
         (None, None) => return Err(ReadError::Missing("checkpoint".to_owned()).into()),
     };
     let view = View::new(checkpoint, time_ms, edge);
+    let opened = Opened { origin, log_dir, policy_text, log_key, objects, view, genesis };
+    let ready = start(opened, key)?;
     if journal.is_some() {
-        objects.put_checkpoint(view.note.as_bytes())?;
+        window::put_checkpoint(&ready.shared, &ready.ledger, published)?;
     }
-    start(Opened { origin, log_dir, policy_text, log_key, objects, view, genesis }, key)
-        .and_then(|ready| ready.run(journal, lock, options.seal_after))
+    ready.run(journal, lock, options.seal_after)
 }
 
 fn read_policy(path: &Path) -> Result<(Policy, String), OpenError> {
@@ -499,16 +515,18 @@ fn start(opened: Opened, key: SigningKey) -> Result<Ready, OpenError> {
         .ok_or(OpenError::OwnEntry { index: election.index })?;
     let leaves = derived::leaf_table(&view, &objects)?;
     let keys = ledger.keys().clone();
-    let sealed = match ledger.sealed() {
-        Some(state) => Some(sealed_view(state, &view, &objects, &key)?),
-        None => None,
-    };
+    // A key that begins with a later size does not sign what the one before it signed.
+    let vkey = log_key.to_string();
+    let signs = |state: &Arc<Sealed>| election.manifest.log_key_counts(&vkey, state.state.size + 1);
+    let sealed = ledger.sealed().filter(|state| signs(state));
+    let sealed = sealed.map(|state| sealed_view(state, &view, &objects, &key)).transpose()?;
     let shared = Arc::new(Shared {
         origin,
         dir: log_dir,
         policy_text,
         log_key,
         objects,
+        registers: Registers::default(),
         pool: Pool::default(),
         sealed: RwLock::new(sealed.map(Arc::new)),
         view: RwLock::new(Arc::new(view)),
@@ -516,6 +534,8 @@ fn start(opened: Opened, key: SigningKey) -> Result<Ready, OpenError> {
         keys: RwLock::new(keys),
         manifest: RwLock::new(manifest),
         stats: Mutex::new(Stats::default()),
+        has_room: AtomicBool::new(true),
+        key_ended: AtomicBool::new(false),
         durable: AtomicU64::new(0),
         fatal: watch::Sender::new(None),
         threads: Mutex::default(),
@@ -542,16 +562,19 @@ impl Ready {
         };
         let unsealed_since = (ledger.unsealed() > 0).then(Instant::now);
         let never = ledger.sealed().is_none();
-        let shared_too = shared.clone();
+        let (no_room, vkey) = (None, shared.log_key.to_string());
         let mut sequencer = Sequencer {
-            shared: shared_too,
+            shared: shared.clone(),
             ledger,
             journal,
             key,
             snapshot,
+            no_room,
+            vkey,
             seal_after,
             unsealed_since,
         };
+        sequencer.look_for_room(0);
         if never {
             // A new log: from its first answer on there is a sealed tree.
             sequencer.seal()?;

@@ -13,8 +13,8 @@ use jejak_proofs::{
     merkle::Hash,
     note::{Checkpoint, CheckpointError, SigningKey},
     tally::{
-        Body, ChainHead, CheckedEntry, Entry, Field, Key, Ledger, Outcome, Refusal, STATE_GAP_MAX,
-        STATE_LEN_MAX,
+        Body, ChainHead, CheckedEntry, Election, Entry, Field, Key, Ledger, Outcome, Refusal,
+        STATE_GAP_MAX, STATE_LEN_MAX,
     },
 };
 
@@ -37,6 +37,14 @@ const SNAPSHOT_EVERY: u64 = 250_000;
 /// Entries that no state covers after which one is made, however little time has passed: with the
 /// largest batch on top it stays below what the rules allow.
 const UNSEALED_MAX: u64 = STATE_GAP_MAX / 2;
+/// Bytes that a state takes in a journal record, at most.
+const STATE_ROOM: u64 = (STATE_LEN_MAX + FRAME_LEN) as u64;
+
+/// How often a full disk is looked at again while nothing comes.
+const ROOM_CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// What the ledger says of a manifest whose registers it does not know yet.
+const REGISTERS: Refusal = Refusal::Invalid(Field::Registers);
 
 /// Why a log stopped for good: the process must end, and start-up finds out what is true on disk.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +85,10 @@ pub(super) struct Sequencer {
     pub seal_after: Option<Duration>,
     /// When the first entry came that no state covers yet.
     pub unsealed_since: Option<Instant>,
+    /// Bytes for which there was no room on disk when they were last asked for.
+    pub no_room: Option<u64>,
+    /// The vkey of `key`, as manifests name it.
+    pub vkey: String,
 }
 
 /// A batch that the ledger has admitted.
@@ -98,9 +110,9 @@ impl Sequencer {
     /// Sequences until the pool is closed and empty, then leaves a clean directory.
     pub fn run(mut self) -> Result<(), Fatal> {
         loop {
-            match self.shared.pool.take(self.seal_due()) {
+            match self.shared.pool.take(self.wake_at()) {
                 Taken::Batch(batch) => self.sequence(batch)?,
-                Taken::Due => self.seal()?,
+                Taken::Due => self.wake()?,
                 Taken::Closed => break,
             }
             self.save_snapshot_when_due();
@@ -113,9 +125,30 @@ impl Sequencer {
         Ok(())
     }
 
+    /// When there is something to do though nothing comes.
+    fn wake_at(&self) -> Option<Instant> {
+        let look = self.no_room.map(|_| Instant::now() + ROOM_CHECK_EVERY);
+        self.seal_at().into_iter().chain(look).min()
+    }
+
     /// When a state is due.
-    fn seal_due(&self) -> Option<Instant> {
+    fn seal_at(&self) -> Option<Instant> {
         Some(self.unsealed_since? + self.seal_after?)
+    }
+
+    /// Nothing has come. While the disk is full, looks whether it still is; else seals what is due.
+    fn wake(&mut self) -> Result<(), Fatal> {
+        if let Some(framed_len) = self.no_room {
+            self.look_for_room(framed_len);
+        }
+        self.seal_if_due()
+    }
+
+    fn seal_if_due(&mut self) -> Result<(), Fatal> {
+        match self.seal_at() {
+            Some(due) if due <= Instant::now() => self.seal(),
+            _ => Ok(()),
+        }
     }
 
     /// Seals what no state covers, whether it is due or not. Without room on the disk it stays
@@ -125,27 +158,73 @@ impl Sequencer {
             return Ok(());
         }
         self.unsealed_since = Some(Instant::now());
-        match self.journal.reserve((STATE_LEN_MAX + FRAME_LEN) as u64) {
-            Ok(()) => {}
-            Err(error) => return refuse_all(Vec::new(), error),
+        let reserved = self.journal.reserve(STATE_ROOM);
+        if !matches!(reserved, Ok(()) | Err(StoreError::NoSpace { .. })) {
+            return Ok(reserved?);
         }
+        let full = reserved.is_err();
+        self.note_room(STATE_ROOM, reserved);
         let mut admitted = Admitted::default();
-        self.append_state(&mut admitted)?;
+        if !full {
+            self.append_state(&mut admitted)?;
+        }
+        if !admitted.sealed {
+            return Ok(());
+        }
         self.commit(admitted)?;
         self.trim()
+    }
+
+    /// Looks whether there is room for this many bytes, and takes none.
+    pub fn look_for_room(&mut self, framed_len: u64) {
+        self.note_room(framed_len, self.journal.check_room(framed_len));
+    }
+
+    /// Makes room for what may have to be logged, and for a state after it. Without it, answers
+    /// those that need it: nothing of them was applied. What is left needs none.
+    fn reserve(&mut self, batch: Vec<Submission>) -> Result<Vec<Submission>, Fatal> {
+        let framed_len: usize = batch.iter().map(Submission::framed_len).sum();
+        if framed_len == 0 {
+            return Ok(batch);
+        }
+        let framed_len = framed_len as u64 + STATE_ROOM;
+        let reserved = self.journal.reserve(framed_len);
+        let (full, fatal) = match &reserved {
+            Ok(()) => (false, false),
+            Err(StoreError::NoSpace { .. }) => (true, false),
+            Err(_) => (true, true),
+        };
+        let (refused, left) = batch.into_iter().partition(|one| full && one.needs_room());
+        refuse_all(refused);
+        match (fatal, reserved) {
+            (true, Err(error)) => Err(error.into()),
+            (_, reserved) => {
+                self.note_room(framed_len, reserved);
+                Ok(left)
+            }
+        }
+    }
+
+    /// Keeps whether there is room, and tells when that changes.
+    fn note_room(&mut self, framed_len: u64, room: Result<(), StoreError>) {
+        let had_room = self.no_room.is_none();
+        self.no_room = room.is_err().then_some(framed_len);
+        self.shared.has_room.store(room.is_ok(), Ordering::Release);
+        let log = &self.shared.origin;
+        match room {
+            Err(cause) if had_room => tracing::warn!(log, %cause, "full: entries are refused"),
+            Ok(()) if !had_room => tracing::info!(log, "there is room again: entries are taken"),
+            _ => {}
+        }
     }
 
     fn sequence(&mut self, batch: Vec<Submission>) -> Result<(), Fatal> {
         let started = Instant::now();
         // All that can fail for want of space happens here, while an answer is still possible.
-        let framed_len: usize = batch.iter().map(Submission::framed_len).sum();
-        let room = framed_len + STATE_LEN_MAX + FRAME_LEN;
-        if let Err(error) = self.journal.reserve(room as u64) {
-            return refuse_all(batch, error);
-        }
+        let batch = self.reserve(batch)?;
 
         let mut admitted = self.admit(&batch)?;
-        if self.is_seal_due() {
+        if !admitted.entries.is_empty() && self.is_seal_due() {
             self.append_state(&mut admitted)?;
         }
         // Memory: the ledger stands after the batch. Disk: nothing has changed.
@@ -153,7 +232,7 @@ impl Sequencer {
         if admitted.entries.is_empty() {
             // Conflicts and duplicates rest on what is committed already.
             answer(batch, results, &self.shared.view());
-            return Ok(());
+            return self.seal_if_due();
         }
         let entries = admitted.entries.len();
         let view = self.commit(admitted)?;
@@ -199,6 +278,11 @@ impl Sequencer {
 
     /// Ends a batch with the state that covers everything before it.
     fn append_state(&mut self, admitted: &mut Admitted) -> Result<(), Fatal> {
+        let size = self.shared.view().head.size + admitted.entries.len() as u64 + 1;
+        let counts = |e: &Arc<Election>| e.manifest.log_key_counts(&self.vkey, size);
+        if !self.ledger.election().is_some_and(counts) {
+            return Ok(());
+        }
         let Some(state) = self.ledger.next_state() else { return Ok(()) };
         let bytes = Bytes::from(Body::State(state).text());
         let entry = Entry::parse(&bytes).and_then(Entry::assume_checked);
@@ -245,6 +329,11 @@ impl Sequencer {
         if let Some(index) = self.shared.index_of(&leaf)? {
             return Ok(Ok(known(index, leaf)));
         }
+        // A state must still fit after it.
+        let size = first + admitted.entries.len() as u64 + 1 + u64::from(self.seal_after.is_some());
+        if let Some(rejection) = self.beyond_key(checked, size) {
+            return Ok(Err(rejection));
+        }
         let Outcome { flags, keys, .. } = match self.apply(checked) {
             Ok(outcome) => outcome,
             Err(refusal) => {
@@ -263,8 +352,38 @@ impl Sequencer {
         Ok(Ok(BatchItem { index, leaf, flags: flags.to_string(), new: true }))
     }
 
+    /// The answer to an entry that makes the tree as large as the log's key may not sign it.
+    fn beyond_key(&mut self, checked: &CheckedEntry, size: u64) -> Option<Rejection> {
+        let log = &*self.shared;
+        let manifest = match checked.entry().body() {
+            Body::Manifest(new) => new,
+            _ => &self.ledger.election()?.manifest,
+        };
+        if manifest.log_key_counts(&self.vkey, size) {
+            log.key_ended.store(false, Ordering::Release);
+            return None;
+        }
+        if let Body::Manifest(new) = checked.entry().body() {
+            if self.ledger.check_manifest(checked) == Err(REGISTERS) {
+                // What is missing is found missing again.
+                let _ = derived::provide_registers(&mut self.ledger, &log.objects, new);
+            }
+            // One that is refused says nothing about keys.
+            self.ledger.check_manifest(checked).ok()?;
+        }
+        if !log.key_ended.swap(true, Ordering::AcqRel) {
+            tracing::error!(
+                log = log.origin,
+                key = self.vkey,
+                "no entry is taken: the manifest lets this key sign no tree of {size} entries. \
+                 Next: stop, put the key that `log_keys` names for that size into keys/log, list \
+                 it in the policy, and start again"
+            );
+        }
+        Some(Rejection::beyond_key())
+    }
+
     fn apply(&mut self, checked: &CheckedEntry) -> Result<Outcome, Refusal> {
-        const REGISTERS: Refusal = Refusal::Invalid(Field::Registers);
         match (self.ledger.apply(checked), checked.entry().body()) {
             // The last rule of a manifest: everything else about it is in order, signatures of
             // the root keys included, so its files are worth reading, and they must be here.
@@ -370,17 +489,11 @@ fn known(index: u64, leaf: Hash) -> BatchItem {
     BatchItem { index, leaf, flags: String::new(), new: false }
 }
 
-/// Answers when there is no room: nothing was applied. Any other error is fatal.
-fn refuse_all(batch: Vec<Submission>, error: StoreError) -> Result<(), Fatal> {
-    let full = matches!(error, StoreError::NoSpace { .. });
+/// Answers when there is no room: nothing was applied.
+fn refuse_all(batch: Vec<Submission>) {
     for submission in batch {
         let _ = submission.answer.send(Err(SubmitError::Unavailable));
     }
-    if full {
-        tracing::warn!(cause = %error, "no room for a batch");
-        return Ok(());
-    }
-    Err(error.into())
 }
 
 /// Sends every answer of a batch: its tree is published.

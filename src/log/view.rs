@@ -7,7 +7,9 @@ use std::{
 
 use bytes::Bytes;
 use jejak_proofs::{
-    merkle::{BundleId, Hash, NodeId, Plan, TILE_WIDTH, Tile, TileId, TreeHead, entries},
+    merkle::{
+        BundleId, Hash, NodeId, Plan, TILE_WIDTH, Tile, TileId, TreeHead, entries, prefix_len,
+    },
     note::UnverifiedCheckpoint,
 };
 
@@ -54,27 +56,36 @@ impl View {
     }
 
     /// A tile of any width up to what the tree has; `None` beyond.
-    pub fn tile(&self, objects: &Objects, id: TileId) -> Result<Option<Bytes>, ReadError> {
-        let shift = 8 * (u32::from(id.level) + 1);
-        let full = id.index < self.head.size.checked_shr(shift).unwrap_or(0);
-        if !full {
-            return Ok(self.edge.tile(id).map(Bytes::from));
+    pub fn tile(&self, objects: &Objects, id: TileId) -> Result<Option<Vec<u8>>, ReadError> {
+        if !self.is_full(id) {
+            return Ok(self.edge.tile(id));
         }
         let object = ObjectId::Tile { level: id.level, index: id.index };
         let len = usize::from(id.width) * 32;
         let bytes = objects.read_range(object, 0, len)?;
-        bytes.map(|bytes| Some(bytes.into())).ok_or_else(|| ReadError::Missing(object.path()))
+        bytes.map(Some).ok_or_else(|| ReadError::Missing(object.path()))
     }
 
     /// A bundle of any width up to what the tree has; `None` beyond.
-    pub fn bundle(&self, objects: &Objects, id: BundleId) -> Result<Option<Bytes>, ReadError> {
+    pub fn bundle(&self, objects: &Objects, id: BundleId) -> Result<Option<Vec<u8>>, ReadError> {
         if id.index >= self.head.size / u64::from(TILE_WIDTH) {
-            return Ok(self.edge.bundle(id).map(Bytes::from));
+            return Ok(self.edge.bundle(id));
         }
-        let bytes = full_bundle(objects, id.index)?;
-        let len = jejak_proofs::merkle::prefix_len(&bytes, id.width)
-            .map_err(|_| ReadError::Damaged(id.path()))?;
-        Ok(Some(bytes.slice(..len)))
+        let mut bytes = full_bundle(objects, id.index)?;
+        let len = prefix_len(&bytes, id.width).map_err(|_| ReadError::Damaged(id.path()))?;
+        // An answer may live as long as its reader is slow: the rest of the file does not.
+        bytes.truncate(len);
+        bytes.shrink_to_fit();
+        Ok(Some(bytes))
+    }
+
+    /// The most bytes that reading a bundle takes in memory; 0 beyond the tree.
+    pub fn bundle_memory(&self, objects: &Objects, id: BundleId) -> Result<u64, ReadError> {
+        if id.index >= self.head.size / u64::from(TILE_WIDTH) {
+            return Ok(self.edge.bundle_len() as u64);
+        }
+        let object = ObjectId::Bundle { index: id.index };
+        objects.len(object)?.ok_or_else(|| ReadError::Missing(object.path()))
     }
 
     /// The bytes of an entry; `None` beyond the tree.
@@ -92,7 +103,8 @@ impl View {
         };
         let all = entries(&bundle).map_err(|_| damaged())?;
         let entry = all.get((index % u64::from(TILE_WIDTH)) as usize).ok_or_else(damaged)?;
-        Ok(Some(bundle.slice_ref(entry)))
+        // A copy, which does not keep the bundle.
+        Ok(Some(Bytes::copy_from_slice(entry)))
     }
 
     /// The leaf hash of an entry of this tree; `None` beyond.
@@ -108,6 +120,20 @@ impl View {
     pub fn prove(&self, objects: &Objects, plan: &Plan) -> Result<Vec<Hash>, ReadError> {
         let hashes = self.nodes(objects, plan.nodes())?;
         Ok(plan.combine(&hashes).expect("one hash for each node of the plan"))
+    }
+
+    /// Whether all that a plan needs is in memory, so that proving reads no file.
+    pub fn has_in_memory(&self, plan: &Plan) -> bool {
+        let in_edge = |node: &NodeId| {
+            TileId::of_node(*node, self.head.size).is_some_and(|id| !self.is_full(id))
+        };
+        plan.nodes().iter().all(in_edge)
+    }
+
+    /// Whether the tile with this place is full in this tree, and so a file.
+    fn is_full(&self, id: TileId) -> bool {
+        let shift = 8 * (u32::from(id.level) + 1);
+        id.index < self.head.size.checked_shr(shift).unwrap_or(0)
     }
 
     /// The hashes of complete subtrees of this tree; each tile is read once.
@@ -133,7 +159,7 @@ impl View {
     }
 }
 
-fn full_bundle(objects: &Objects, index: u64) -> Result<Bytes, ReadError> {
+fn full_bundle(objects: &Objects, index: u64) -> Result<Vec<u8>, ReadError> {
     let object = ObjectId::Bundle { index };
-    objects.read(object)?.map(Bytes::from).ok_or_else(|| ReadError::Missing(object.path()))
+    objects.read(object)?.ok_or_else(|| ReadError::Missing(object.path()))
 }

@@ -3,23 +3,28 @@
 //! Bundles are fetched while the entries before them are judged. Leaf hashes under the followed
 //! head are known by then, so every entry is checked against its own before anything else.
 
+mod meaning;
+mod saved;
+
 use std::{collections::VecDeque, sync::Arc, sync::mpsc, thread};
 
 use jejak_proofs::{
     merkle::{BundleId, Hash, TILE_WIDTH, leaf_hash, parse_bundle},
+    note::VerifierKey,
     tally::{
-        Body, ChainHead, CheckedEntry, ContestRegister, Entry, FileRef, Ledger, Manifest, Outcome,
-        REGISTER_LEN_MAX, Refusal, Snapshot, Tally, UnitRegister,
+        Body, CheckedEntry, ContestRegister, Entry, FileRef, Ledger, Manifest, REGISTER_LEN_MAX,
+        Refusal, STATE_GAP_MAX, Tally, UnitRegister,
     },
 };
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
+use self::meaning::Readings;
 use super::{
     Monitor, PollError, Source, Watch,
+    documents::Documents,
     finding::{Finding, Rule},
     follow::BUNDLES_AT_ONCE,
-    memory::{Memory, bundle_of},
+    memory::Memory,
     personal, revision,
     source::{self, ServeError},
 };
@@ -32,8 +37,8 @@ const SNAPSHOT_EVERY: u64 = 250_000;
 /// is reported as any other that the rules should have refused.
 const DOUBLE_SEARCHES_MAX: u32 = 1_000;
 
-/// Bundles kept for the revisions that come back to them.
-const OLD_BUNDLES_MAX: usize = 32;
+/// How an entry begins that is the log's own.
+const STATE_HEADER: &[u8] = b"jejak/state/";
 
 /// A bundle as it was served.
 type Bundle = (BundleId, Vec<u8>);
@@ -54,22 +59,23 @@ impl From<StateError> for AuditError {
     }
 }
 
-/// What is kept of a ledger, with the manifest in force.
-#[derive(Serialize, Deserialize)]
-struct Saved {
-    snapshot: Snapshot,
-    manifest: Vec<u8>,
-}
-
 /// The ledger, and what is needed to say more than that it refused.
 pub(super) struct Auditor {
     ledger: Ledger,
     /// The entry of the manifest in force.
     manifest: Vec<u8>,
+    readings: Readings,
+    documents: Documents,
     /// Entries in the newest snapshot.
     saved: u64,
     searches: u32,
     old_bundles: VecDeque<(u64, Vec<u8>)>,
+}
+
+/// Where entries and what is remembered of them come from.
+struct Reach<'a, S> {
+    source: &'a S,
+    memory: &'a Memory,
 }
 
 /// What stands at an index: the entry's bytes and the leaf hash that it must have.
@@ -125,12 +131,16 @@ impl<S: Source> Monitor<'_, S> {
         (watch.progress)(self.memory.audited(), size);
         for chunk in chunks {
             let mut findings = Vec::new();
-            let done = chunk.map_err(AuditError::Serve).and_then(|bundles| {
-                auditor.judge(&bundles, self.source, &self.memory, &mut findings)
-            });
+            let reach = Reach { source: self.source, memory: &self.memory };
+            let done = chunk
+                .map_err(AuditError::Serve)
+                .and_then(|bundles| auditor.judge(&bundles, &reach, &mut findings));
             // Findings about entries below were stored by an earlier run: this was a replay.
             let stored = self.memory.audited();
             findings.retain(|finding| finding.index.is_none_or(|index| index >= stored));
+            if auditor.ledger.size() == size && stored < size {
+                findings.extend(self.signed_outside(&auditor.ledger));
+            }
             let audited = auditor.ledger.size().max(stored);
             self.memory.progress(audited, &findings)?;
             findings.iter().for_each(|finding| {
@@ -149,6 +159,20 @@ impl<S: Source> Monitor<'_, S> {
         Ok(())
     }
 
+    /// The finding about a followed head that no key signed which the manifest in force lets sign
+    /// a tree of that size. One that counts is enough: any key may add its line to a checkpoint.
+    fn signed_outside(&self, ledger: &Ledger) -> Option<Finding> {
+        let (head, election) = (self.memory.followed()?, ledger.election()?);
+        let size = head.head().size;
+        let counts = |key: &VerifierKey| {
+            election.manifest.log_key_counts(&key.to_string(), size)
+                && head.as_unverified().clone().verify(self.origin, [key]).is_ok()
+        };
+        let known = self.policy.log_keys(self.origin);
+        let detail = || format!("no key that `log_keys` names for {size} entries signed them");
+        (!known.iter().any(counts)).then(|| Finding::of_log(Rule::LogKey, detail()))
+    }
+
     fn audit_failed(&mut self, error: AuditError, watch: &Watch<'_>) -> PollError {
         match error {
             AuditError::State(error) => PollError::State(error),
@@ -164,62 +188,18 @@ impl<S: Source> Monitor<'_, S> {
 }
 
 impl Auditor {
-    /// The ledger as it was saved, or an empty one: what is missing is replayed.
-    fn restore(memory: &Memory, origin: &str) -> Result<Self, StateError> {
-        let saved = memory.saved_ledger()?.and_then(|bytes| postcard::from_bytes(&bytes).ok());
-        let restored = match saved {
-            Some(saved) => Self::restore_saved(memory, origin, saved)?,
-            None => None,
-        };
-        let (ledger, manifest) = restored.unwrap_or_else(|| (Ledger::new(origin), Vec::new()));
-        let (saved, old_bundles) = (ledger.size(), VecDeque::new());
-        Ok(Self { ledger, manifest, saved, searches: 0, old_bundles })
-    }
-
-    fn restore_saved(
-        memory: &Memory,
-        origin: &str,
-        saved: Saved,
-    ) -> Result<Option<(Ledger, Vec<u8>)>, StateError> {
-        let Saved { snapshot, manifest } = saved;
-        let fits = snapshot.origin() == origin && snapshot.size() <= memory.audited();
-        let (Some(index), true) = (snapshot.manifest_index(), fits) else { return Ok(None) };
-        let leaf = memory.leaves(index, 1)?.first().copied();
-        let Ok(entry) = Entry::parse(&manifest) else { return Ok(None) };
-        let Body::Manifest(body) = entry.body() else { return Ok(None) };
-        let files = [&body.registers.units, &body.registers.contests];
-        let [units, contests] = files.map(|file| memory.register(file.sha256));
-        let (Some(units), Some(contests)) = (units?, contests?) else { return Ok(None) };
-        let (Ok(units), Ok(contests)) =
-            (UnitRegister::parse(&units), ContestRegister::parse(&contests))
-        else {
-            return Ok(None);
-        };
-        if leaf != Some(entry.leaf()) {
-            return Ok(None);
-        }
-        let ledger = Ledger::restore(snapshot, &entry, Arc::new(units), Arc::new(contests)).ok();
-        Ok(ledger.map(|ledger| (ledger, manifest)))
-    }
-
-    /// Saves the ledger if it has grown.
-    pub fn save(&mut self, memory: &Memory) -> Result<(), StateError> {
-        if self.ledger.size() == self.saved || self.ledger.size() > memory.audited() {
-            return Ok(());
-        }
-        let saved = Saved { snapshot: self.ledger.snapshot(), manifest: self.manifest.clone() };
-        let bytes = postcard::to_stdvec(&saved).expect("plain data in memory");
-        memory.save_ledger(&bytes)?;
-        self.saved = self.ledger.size();
-        Ok(())
+    /// The ledger with every sum brought up to date.
+    pub fn ledger(&mut self) -> &Ledger {
+        // Sums are settled when a state is due; where none is due they are.
+        let _ = self.ledger.next_state();
+        &self.ledger
     }
 
     /// Judges the entries of some bundles, in order, from where the ledger is.
     fn judge(
         &mut self,
         bundles: &[Bundle],
-        source: &impl Source,
-        memory: &Memory,
+        reach: &Reach<'_, impl Source>,
         findings: &mut Vec<Finding>,
     ) -> Result<(), AuditError> {
         let mut items = Vec::new();
@@ -227,7 +207,7 @@ impl Auditor {
             let start = id.index * u64::from(TILE_WIDTH);
             let malformed = |_| ServeError::Malformed { path: id.path() };
             let entries = parse_bundle(*id, bytes).map_err(malformed).map_err(AuditError::Serve)?;
-            let leaves = memory.leaves(start, entries.len())?;
+            let leaves = reach.memory.leaves(start, entries.len())?;
             let all = (start..).zip(leaves).zip(entries);
             let all = all.map(|((index, leaf), bytes)| Item { index, leaf, bytes });
             items.extend(all.filter(|item| item.index >= self.ledger.size()));
@@ -238,7 +218,12 @@ impl Auditor {
             if !judged.matches {
                 return Err(AuditError::Wrong { index: item.index });
             }
-            self.apply(item, judged, source, memory, findings)?;
+            self.apply(item, judged, reach, findings)?;
+            // Said once: the number grows by one with every entry until the next state.
+            if self.ledger.unsealed() == STATE_GAP_MAX + 1 {
+                let detail = format!("more than {STATE_GAP_MAX} entries without a state");
+                findings.push(item.finding(Rule::State, detail));
+            }
         }
         Ok(())
     }
@@ -257,8 +242,7 @@ impl Auditor {
         &mut self,
         item: &Item<'_>,
         judged: Judged,
-        source: &impl Source,
-        memory: &Memory,
+        reach: &Reach<'_, impl Source>,
         findings: &mut Vec<Finding>,
     ) -> Result<(), AuditError> {
         let checked = match judged.checked {
@@ -278,25 +262,24 @@ impl Auditor {
         let (checked, outcome) = match checked {
             Ok(checked) => {
                 if let Body::Manifest(manifest) = checked.entry().body() {
-                    self.provide(manifest, source, memory)?;
+                    self.provide(manifest, reach)?;
                 }
                 match self.ledger.apply(&checked) {
                     Ok(outcome) => (checked, outcome),
-                    Err(refusal) => return self.refused(item, refusal, memory, findings),
+                    Err(refusal) => return self.refused(item, refusal, reach.memory, findings),
                 }
             }
-            Err(refusal) => return self.refused(item, refusal, memory, findings),
+            Err(refusal) => return self.refused(item, refusal, reach.memory, findings),
         };
         match checked.entry().body() {
             Body::Manifest(manifest) => {
                 self.manifest = item.bytes.to_vec();
                 if let (Some(old), Some(new)) = (&election, self.ledger.election()) {
-                    findings.push(
-                        item.finding(Rule::Manifest, revision::of_manifest(manifest, old, new)),
-                    );
+                    let detail = revision::of_manifest(manifest, old, new);
+                    findings.push(item.finding(Rule::Manifest, detail));
                 }
             }
-            Body::Tally(tally) => self.tally(item, tally, &outcome, source, memory, findings)?,
+            Body::Tally(tally) => self.tally(item, tally, &outcome, reach, findings)?,
             _ => {}
         }
         Ok(())
@@ -317,6 +300,7 @@ impl Auditor {
             false => None,
         };
         let rule = match refusal {
+            _ if item.bytes.starts_with(STATE_HEADER) => Rule::State,
             Refusal::Conflict { .. } if double.is_none() => Rule::Chain,
             _ => Rule::Refused,
         };
@@ -328,76 +312,18 @@ impl Auditor {
         Ok(())
     }
 
-    /// What there is to say about a tally that the log was right to take.
-    fn tally(
-        &mut self,
-        item: &Item<'_>,
-        tally: &Tally,
-        outcome: &Outcome,
-        source: &impl Source,
-        memory: &Memory,
-        findings: &mut Vec<Finding>,
-    ) -> Result<(), AuditError> {
-        for rule in outcome.flags.iter() {
-            let detail = revision::of_form(rule, tally);
-            findings.push(item.finding_of(rule.into(), tally, detail));
-        }
-        if let Some(replaced) = outcome.replaced {
-            // What was audited before need not be asked for again to be named.
-            let replay = item.index < memory.audited();
-            let old = if replay { None } else { self.old_tally(replaced, source, memory)? };
-            let detail = revision::of_tally(tally, old.as_ref(), replaced.index);
-            let rule = if tally.withdrawn() { Rule::Withdrawn } else { Rule::Revision };
-            findings.push(item.finding_of(rule, tally, detail));
-        }
-        Ok(())
-    }
-
-    /// The tally that was the head of its chain.
-    fn old_tally(
-        &mut self,
-        head: ChainHead,
-        source: &impl Source,
-        memory: &Memory,
-    ) -> Result<Option<Tally>, AuditError> {
-        let id = bundle_of(head.index, memory.frontier().size());
-        let known = self.old_bundles.iter().position(|(index, _)| *index == id.index);
-        let at = match known {
-            Some(at) => at,
-            None => {
-                let bytes = source::bundle(source, id).map_err(AuditError::Serve)?;
-                if self.old_bundles.len() == OLD_BUNDLES_MAX {
-                    self.old_bundles.pop_front();
-                }
-                self.old_bundles.push_back((id.index, bytes));
-                self.old_bundles.len() - 1
-            }
-        };
-        let entries = parse_bundle(id, &self.old_bundles[at].1).unwrap_or_default();
-        let place = (head.index % u64::from(TILE_WIDTH)) as usize;
-        let entry = entries.get(place).and_then(|bytes| Entry::parse(bytes).ok());
-        Ok(
-            match entry.filter(|entry| entry.leaf() == head.leaf).map(|entry| entry.body().clone())
-            {
-                Some(Body::Tally(tally)) => Some(*tally),
-                _ => None,
-            },
-        )
-    }
-
     /// Gives the ledger the registers that a manifest names.
     fn provide(
         &mut self,
         manifest: &Manifest,
-        source: &impl Source,
-        memory: &Memory,
+        reach: &Reach<'_, impl Source>,
     ) -> Result<(), AuditError> {
         // A register that does not parse is not given: the ledger then refuses the manifest.
-        let units = register(&manifest.registers.units, source, memory)?;
+        let units = register(&manifest.registers.units, reach)?;
         if let Some(units) = units.and_then(|bytes| UnitRegister::parse(&bytes).ok()) {
             self.ledger.provide_units(Arc::new(units));
         }
-        let contests = register(&manifest.registers.contests, source, memory)?;
+        let contests = register(&manifest.registers.contests, reach)?;
         if let Some(contests) = contests.and_then(|bytes| ContestRegister::parse(&bytes).ok()) {
             self.ledger.provide_contests(Arc::new(contests));
         }
@@ -426,22 +352,18 @@ impl Item<'_> {
 
 /// A register by its hash, from the state or from the log; `None` for one that nobody could have
 /// taken, for its length.
-fn register(
-    file: &FileRef,
-    source: &impl Source,
-    memory: &Memory,
-) -> Result<Option<Vec<u8>>, AuditError> {
-    if let Some(bytes) = memory.register(file.sha256)? {
+fn register(file: &FileRef, reach: &Reach<'_, impl Source>) -> Result<Option<Vec<u8>>, AuditError> {
+    if let Some(bytes) = reach.memory.register(file.sha256)? {
         return Ok(Some(bytes));
     }
     if file.bytes > REGISTER_LEN_MAX as u64 {
         return Ok(None);
     }
     let path = format!("register/{}", file.sha256);
-    let bytes = source::file(source, path.clone(), file.bytes).map_err(AuditError::Serve)?;
+    let bytes = source::file(reach.source, path.clone(), file.bytes).map_err(AuditError::Serve)?;
     if jejak_proofs::merkle::sha256(&bytes) != file.sha256 {
         return Err(AuditError::Serve(ServeError::Malformed { path }));
     }
-    memory.keep_register(file.sha256, &bytes)?;
+    reach.memory.keep_register(file.sha256, &bytes)?;
     Ok(Some(bytes))
 }

@@ -4,10 +4,12 @@ use std::fmt;
 
 use jejak_proofs::{
     merkle::Hash,
-    tally::{FormRule, Severity},
+    tally::{ChainHead, FormRule, RecordHead, Severity},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use super::fields;
 
 /// A rule that was broken, or something that needs to be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -33,12 +35,32 @@ pub enum Rule {
     Chain,
     /// S4: the manifest changed.
     Manifest,
+    /// S5: a state entry that does not follow, or none for too long.
+    State,
     /// P1: something that looks like personal data.
     Personal,
     /// T1: a revision.
     Revision,
-    /// T3: a result was taken back.
+    /// T2: a revision below a region that had declared its recap.
+    RevisedBelow,
+    /// T3: a result was taken back, or set to nothing but zeros.
     Withdrawn,
+    /// X1: official tally and counter-tally differ.
+    Differ,
+    /// X2: a machine reading differs from a signed form.
+    Misread,
+    /// X3: stations of which nothing is in the log.
+    Coverage,
+    /// X4: one document stands for two units.
+    Document,
+    /// X4: more documents than can be compared.
+    DocumentsFull,
+    /// G1: a declared recap is not the computed one.
+    Declared,
+    /// G2: a declared recap does not rest on the tallies that count below it.
+    Children,
+    /// G4: a published number is not the one of the recap.
+    Published,
     /// A1: votes and `valid`.
     A1,
     /// A2: `valid`, `invalid` and `total`.
@@ -57,6 +79,9 @@ pub enum Rule {
     A11,
     /// A rule of forms that this program has no name for.
     OtherForm,
+    /// L1: a checkpoint by a key that does not count for its size. States know rules by their
+    /// place, so new ones come last.
+    LogKey,
 }
 
 /// What a critical finding convicts the log of, the worst first.
@@ -75,16 +100,25 @@ impl Rule {
     /// The id that people and scripts see.
     pub const fn id(self) -> &'static str {
         match self {
-            Self::Fork | Self::Rollback | Self::Genesis | Self::Signature => "L1",
+            Self::Fork | Self::Rollback | Self::Genesis | Self::Signature | Self::LogKey => "L1",
             Self::Stale => "L3",
             Self::Root => "L4",
             Self::Withheld => "L5",
             Self::Refused => "S1",
             Self::Chain => "S2",
             Self::Manifest => "S4",
+            Self::State => "S5",
             Self::Personal => "P1",
             Self::Revision => "T1",
+            Self::RevisedBelow => "T2",
             Self::Withdrawn => "T3",
+            Self::Differ => "X1",
+            Self::Misread => "X2",
+            Self::Coverage => "X3",
+            Self::Document | Self::DocumentsFull => "X4",
+            Self::Declared => "G1",
+            Self::Children => "G2",
+            Self::Published => "G4",
             Self::A1 => "A1",
             Self::A2 => "A2",
             Self::A3 => "A3",
@@ -101,9 +135,14 @@ impl Rule {
     pub const fn severity(self) -> Severity {
         match self {
             Self::Fork | Self::Rollback | Self::Genesis | Self::Signature => Severity::Critical,
-            Self::Root | Self::Refused | Self::Chain | Self::Personal => Severity::Critical,
+            Self::Root | Self::Refused | Self::Chain | Self::State => Severity::Critical,
+            Self::Personal | Self::LogKey => Severity::Critical,
             Self::Stale | Self::Withheld | Self::Manifest => Severity::High,
-            Self::Revision | Self::Withdrawn => Severity::High,
+            Self::Revision | Self::RevisedBelow | Self::Withdrawn => Severity::High,
+            Self::Differ | Self::Document => Severity::High,
+            Self::Declared | Self::Children | Self::Published => Severity::High,
+            Self::Misread => Severity::Medium,
+            Self::Coverage | Self::DocumentsFull => Severity::Info,
             Self::A1 => FormRule::A1.severity(),
             Self::A2 => FormRule::A2.severity(),
             Self::A3 => FormRule::A3.severity(),
@@ -129,9 +168,19 @@ impl Rule {
             Self::Refused => "an entry that the rules should have refused",
             Self::Chain => "an entry that breaks its chain",
             Self::Manifest => "the manifest changed",
+            Self::State => "the recap that the log committed to does not follow from its entries",
             Self::Personal => "something that looks like personal data",
             Self::Revision => "a revision",
+            Self::RevisedBelow => "a revision after a region above had declared its recap",
             Self::Withdrawn => "a result was taken back",
+            Self::Differ => "the official tally and a counter-tally differ",
+            Self::Misread => "a machine reading differs from a signed form",
+            Self::Coverage => "stations of which nothing is in the log",
+            Self::Document => "the same document for two units",
+            Self::DocumentsFull => "more documents than this monitor compares",
+            Self::Declared => "a declared recap differs from the computed one",
+            Self::Children => "a declared recap does not rest on the tallies that count below it",
+            Self::Published => "a published number differs from the recap",
             Self::A1 => "the votes do not add up to `valid`",
             Self::A2 => "`valid` and `invalid` do not add up to `total`",
             Self::A3 => "the voters who came are not as many as `total`",
@@ -141,6 +190,7 @@ impl Rule {
             Self::A7 => "an implausibly large number",
             Self::A11 => "one digit would repair the sum of the votes",
             Self::OtherForm => "the form breaks a rule",
+            Self::LogKey => "a checkpoint is signed by a key that does not count for its size",
         }
     }
 
@@ -148,7 +198,12 @@ impl Rule {
     pub const fn verdict(self) -> Option<Verdict> {
         match self {
             Self::Fork | Self::Rollback | Self::Genesis => Some(Verdict::Fork),
-            Self::Root | Self::Refused | Self::Chain | Self::Personal => Some(Verdict::RulesBroken),
+            Self::Root
+            | Self::Refused
+            | Self::Chain
+            | Self::State
+            | Self::Personal
+            | Self::LogKey => Some(Verdict::RulesBroken),
             Self::Signature => Some(Verdict::LogSignature),
             _ => None,
         }
@@ -197,6 +252,111 @@ pub const fn severity_word(severity: Severity) -> &'static str {
     }
 }
 
+/// Whose number it is that a finding puts beside another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Side {
+    /// As the form has it.
+    Written,
+    /// Before a revision.
+    Old,
+    /// After it.
+    New,
+    /// Of the official tally.
+    Official,
+    /// Of the counter-tally.
+    Counter,
+    /// Of the machine reading.
+    Machine,
+    /// Of the signed form.
+    Form,
+    /// As a region declared it.
+    Declared,
+    /// As an authority published it.
+    Published,
+    /// As it follows from the tallies that count.
+    Computed,
+    /// Stations of which nothing is in the log.
+    Missing,
+    /// All stations.
+    Stations,
+}
+
+impl Side {
+    /// The word for it, as findings print it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Written => "written",
+            Self::Old => "old",
+            Self::New => "new",
+            Self::Official => "official",
+            Self::Counter => "counter",
+            Self::Machine => "machine",
+            Self::Form => "form",
+            Self::Declared => "declared",
+            Self::Published => "published",
+            Self::Computed => "computed",
+            Self::Missing => "missing",
+            Self::Stations => "stations",
+        }
+    }
+}
+
+/// A box of the form, or a code, and the numbers that stand against each other there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldNumbers {
+    /// `votes.<option>`, `valid`, `invalid`, `total`, or the code of a region.
+    pub field: String,
+    /// The numbers, each with whose it is; `None` is unreadable.
+    pub numbers: Vec<(Side, Option<u64>)>,
+}
+
+impl FieldNumbers {
+    fn json(&self) -> Value {
+        let mut object = json!({"field": self.field});
+        for (side, number) in &self.numbers {
+            object[side.word()] = json!(number);
+        }
+        object
+    }
+}
+
+/// An entry of the log that proves something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// Its index.
+    pub index: u64,
+    /// Its leaf hash.
+    pub leaf: Hash,
+}
+
+impl From<ChainHead> for Proof {
+    fn from(head: ChainHead) -> Self {
+        Self { index: head.index, leaf: head.leaf }
+    }
+}
+
+impl From<RecordHead> for Proof {
+    fn from(head: RecordHead) -> Self {
+        Self { index: head.index, leaf: head.leaf }
+    }
+}
+
+/// A revision in parts, for those who count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revision {
+    /// The author.
+    pub by: String,
+    /// Why, as the entry says.
+    pub reason: String,
+    /// Place in the chain.
+    pub seq: u32,
+    /// Whether it is in the official chain.
+    pub official: bool,
+    /// If the recap changed by it: the region below the top whose sums did.
+    pub region: Option<String>,
+}
+
 /// Something that a monitor noticed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -206,6 +366,12 @@ pub struct Finding {
     pub index: Option<u64>,
     /// Leaf hash of the entry.
     pub leaf: Option<Hash>,
+    /// Further entries that prove it.
+    pub others: Vec<Proof>,
+    /// The numbers that it is about.
+    pub fields: Vec<FieldNumbers>,
+    /// If it is about a revision, what that is.
+    pub revision: Option<Revision>,
     /// The contest of the tally.
     pub contest: Option<String>,
     /// The unit of the tally.
@@ -223,6 +389,9 @@ impl Finding {
             rule,
             index: None,
             leaf: None,
+            others: Vec::new(),
+            fields: Vec::new(),
+            revision: None,
             contest: None,
             unit: None,
             detail: detail.to_string(),
@@ -235,15 +404,56 @@ impl Finding {
         Self { index: Some(index), leaf: Some(leaf), ..Self::of_log(rule, detail) }
     }
 
+    /// A finding about a contest in a unit, proved by `entries`.
+    pub fn of_unit(rule: Rule, contest: &str, unit: &str, entries: &[Proof]) -> Self {
+        let (first, others) = entries.split_first().map_or((None, &[][..]), |(a, b)| (Some(a), b));
+        Self {
+            index: first.map(|first| first.index),
+            leaf: first.map(|first| first.leaf),
+            others: others.to_vec(),
+            contest: Some(contest.to_owned()),
+            unit: Some(unit.to_owned()),
+            ..Self::of_log(rule, "")
+        }
+    }
+
+    /// Every entry that proves it, the one that it is about first.
+    pub fn entries(&self) -> impl Iterator<Item = Proof> + '_ {
+        let first = self.index.zip(self.leaf).map(|(index, leaf)| Proof { index, leaf });
+        first.into_iter().chain(self.others.iter().copied())
+    }
+
+    /// What a revision adds to the sums above it, box by box; nothing if the recap did not change.
+    pub fn net(&self) -> impl Iterator<Item = (&str, i64)> {
+        let counts = self.revision.as_ref().is_some_and(|revision| revision.region.is_some());
+        let changes = self.fields.iter().filter(move |_| counts);
+        changes.map(|change| (change.field.as_str(), fields::net(change)))
+    }
+
     /// The finding as `--json` prints it.
     pub fn json(&self) -> Value {
+        let revision = self.revision.as_ref().map(|revision| {
+            let net = self.net().map(|(field, net)| (field.to_owned(), json!(net)));
+            json!({
+                "by": revision.by,
+                "net": revision.region.is_some().then(|| net.collect::<serde_json::Map<_, _>>()),
+                "official": revision.official,
+                "reason": revision.reason,
+                "region": revision.region,
+                "seq": revision.seq,
+            })
+        });
+        let proof = |proof: Proof| json!({"index": proof.index, "leaf": proof.leaf});
         json!({
             "contest": self.contest,
             "detail": self.detail,
+            "entries": self.entries().map(proof).collect::<Vec<_>>(),
+            "fields": self.fields.iter().map(FieldNumbers::json).collect::<Vec<_>>(),
             "evidence": self.evidence,
             "id": self.rule.id(),
             "index": self.index,
             "leaf": self.leaf,
+            "revision": revision,
             "rule": self.rule.sentence(),
             "severity": severity_word(self.rule.severity()),
             "unit": self.unit,

@@ -2,7 +2,8 @@
 //! is, and what it found.
 //!
 //! In its directory: `checkpoint` (the whole signed head), `leaves` (32 bytes an entry), `ledger`
-//! (a snapshot, only there to save time), `register/<sha256>`, `evidence/`, `reports/`, and in `db`
+//! and `documents` (snapshots, only there to save time), `current` (what was said of the state of
+//! affairs, so that it is not said twice), `register/<sha256>`, `evidence/`, `reports/`, and in `db`
 //! one record of progress with the findings. What is derived may be lost; the rest is read whole or
 //! not at all.
 
@@ -23,7 +24,6 @@ const LEAVES_AT_ONCE: usize = 1 << 16;
 
 const RECORD: &str = "monitor";
 const CHECKPOINT: &str = "checkpoint";
-const LEDGER: &str = "ledger";
 
 /// Why a directory cannot be used to follow this log.
 #[derive(Debug, thiserror::Error)]
@@ -232,17 +232,16 @@ impl Memory {
         Ok(name)
     }
 
-    /// Keeps a snapshot of the ledger.
-    pub fn save_ledger(&self, snapshot: &[u8]) -> Result<(), StateError> {
-        self.state.write(LEDGER, &[sha256(snapshot).as_bytes(), snapshot])
+    /// Keeps what is derived from the log, in a file of its own.
+    pub fn save_derived(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+        self.state.write(name, &[sha256(bytes).as_bytes(), bytes])
     }
 
-    /// The snapshot of the ledger; `None` if there is none or it is not whole, since the log can
-    /// be replayed.
-    pub fn saved_ledger(&self) -> Result<Option<Vec<u8>>, StateError> {
-        let Some(mut bytes) = self.state.read(LEDGER)? else { return Ok(None) };
+    /// What was kept; `None` if there is nothing or it is not whole, since the log can be replayed.
+    pub fn derived(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
+        let Some(mut bytes) = self.state.read(name)? else { return Ok(None) };
         let hash_len = size_of::<Hash>();
-        let whole = bytes.len() > hash_len
+        let whole = bytes.len() >= hash_len
             && sha256(&bytes[hash_len..]).as_bytes()[..] == bytes[..hash_len];
         bytes.drain(..hash_len.min(bytes.len()));
         Ok(whole.then_some(bytes))

@@ -7,14 +7,20 @@
 //!
 //! The monitor takes and gives bytes: a [`Source`] is read, a [`State`] remembers.
 
+mod affairs;
 mod audit;
+mod current;
+mod documents;
+mod fields;
 mod finding;
 mod follow;
+mod html;
 mod memory;
 mod personal;
 mod report;
 mod revision;
 mod source;
+mod summary;
 mod wait;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,14 +30,16 @@ use jejak_proofs::{
     note::{CheckpointError, Policy, PolicyError},
 };
 
-use self::{audit::Auditor, memory::Memory};
+use self::{audit::Auditor, current::Affairs, memory::Memory};
 use crate::state::{State, StateError};
 
 pub use self::{
-    finding::{Finding, Rule, Verdict, severity_word},
+    affairs::{Published, survey},
+    finding::{FieldNumbers, Finding, Proof, Revision, Rule, Side, Verdict, severity_word},
     memory::MemoryError,
     report::Summary,
     source::{Source, SourceError},
+    summary::{COUNTED, ContestSummary, RegionSummary, RuleCounts},
     wait::until_sealed,
 };
 
@@ -89,7 +97,8 @@ pub struct Watch<'a> {
     pub stop: &'a AtomicBool,
     /// Called with the number of entries audited, and of all.
     pub progress: &'a dyn Fn(u64, u64),
-    /// Called with each new finding, after it is stored.
+    /// Called with each new finding, after it is stored, and with each finding about the state of
+    /// affairs that did not hold at the head before.
     pub found: &'a dyn Fn(&Finding),
 }
 
@@ -111,6 +120,11 @@ pub struct Monitor<'a, S> {
     run: Summary,
     /// The last finding about what was served, so that polling does not repeat it.
     last: Option<Finding>,
+    /// What holds at the head that was audited last.
+    affairs: Option<Affairs>,
+    /// What held when it was said last, by a part of a hash.
+    known: Vec<[u8; 16]>,
+    published: Option<Published>,
 }
 
 impl<'a, S: Source> Monitor<'a, S> {
@@ -123,8 +137,20 @@ impl<'a, S: Source> Monitor<'a, S> {
         let origin = policy.single_origin()?;
         let genesis = policy.require_genesis(origin)?;
         let memory = Memory::open(state, policy, origin, genesis)?;
-        let (run, last) = (Summary::default(), None);
-        Ok(Self { source, policy, origin, genesis, memory, auditor: None, run, last })
+        let known = current::known(&memory).map_err(MemoryError::State)?;
+        Ok(Self {
+            source,
+            policy,
+            origin,
+            genesis,
+            memory,
+            auditor: None,
+            run: Summary::default(),
+            last: None,
+            affairs: None,
+            known,
+            published: None,
+        })
     }
 
     /// Fetches the newest checkpoint, follows it, and audits every entry that is new.
@@ -134,6 +160,7 @@ impl<'a, S: Source> Monitor<'a, S> {
     pub fn poll(&mut self, watch: &Watch<'_>) -> Result<Standing, PollError> {
         let vouched = self.follow(watch)?;
         self.audit(watch)?;
+        self.assess(watch)?;
         let head = self.memory.frontier().head();
         Ok(Standing { head, audited: self.memory.audited(), vouched })
     }
@@ -165,9 +192,11 @@ impl<'a, S: Source> Monitor<'a, S> {
         Ok(())
     }
 
-    /// Counts of every finding ever stored.
-    pub fn summary(&self) -> &Summary {
-        self.memory.summary()
+    /// Counts of every finding ever stored, and of those that hold now.
+    pub fn summary(&self) -> Summary {
+        let mut summary = self.memory.summary().clone();
+        summary.merge(&self.current());
+        summary
     }
 
     /// Every finding ever stored, in the order in which they were made.
@@ -180,6 +209,7 @@ impl<'a, S: Source> Monitor<'a, S> {
     pub fn standing_findings(&self) -> Summary {
         let mut summary = self.memory.summary().lasting();
         summary.merge(&self.run);
+        summary.merge(&self.current());
         summary
     }
 

@@ -15,12 +15,16 @@ use super::{
     FLAGS, Server, TEXT,
     body::{self, Accepts},
     limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX},
-    problem::{Code, Problem},
+    problem::{self, Code, Problem},
 };
 use crate::log::{BatchItem, BatchLogged, Logged, Rejection};
 
 const ENTRY: Accepts = Accepts { media_type: "text/plain", len_max: ENTRY_LEN_MAX };
 const BATCH: Accepts = Accepts { media_type: "application/octet-stream", len_max: BATCH_BYTES_MAX };
+/// No line of a batch's answer about an entry is longer; nor is its share of the proof.
+const LINE_LEN_MAX: usize = 1_024;
+/// The last line of a batch's answer without what grows with the entries: the checkpoint.
+const PROOF_LINE_LEN_MAX: usize = 64 * 1024;
 const JSON_LINES: &str = "application/x-ndjson";
 
 /// `POST /<log>/entries`: answers with a receipt, after a published checkpoint covers the entry.
@@ -56,8 +60,12 @@ pub(super) async fn submit_batch(
 ) -> Result<Response, Problem> {
     let log = server.log(&name)?;
     let held = body::read(request, BATCH, &server.limits, &server.bodies).await?;
-    let logged = log.submit_batch(split(&held.bytes)?).await?;
-    Ok(([(header::CONTENT_TYPE, JSON_LINES)], lines(&server, logged)?).into_response())
+    let entries = split(&held.bytes)?;
+    // While nothing is logged yet, so that no answer fails for want of memory after that.
+    let share = server.answers.share((entries.len() * LINE_LEN_MAX + PROOF_LINE_LEN_MAX) as u64)?;
+    let logged = log.submit_batch(entries).await?;
+    let lines = share.hold(lines(&server, logged)?);
+    Ok(([(header::CONTENT_TYPE, JSON_LINES)], lines).into_response())
 }
 
 /// The entries of a batch, sharing its memory.
@@ -83,8 +91,8 @@ struct ItemLine<'a> {
 }
 
 #[derive(Serialize)]
-struct ProblemLine {
-    problem: serde_json::Value,
+struct ProblemLine<'a> {
+    problem: problem::Body<'a>,
 }
 
 #[derive(Serialize)]
@@ -117,7 +125,7 @@ fn push_item(out: &mut Vec<u8>, item: &BatchItem) -> Result<(), Problem> {
 fn push_problem(out: &mut Vec<u8>, server: &Server, refused: Rejection) -> Result<(), Problem> {
     let problem = Problem::from(refused);
     server.refused(&problem.refused());
-    push_line(out, &ProblemLine { problem: problem.to_json() })
+    push_line(out, &ProblemLine { problem: problem.body() })
 }
 
 fn push_line(out: &mut Vec<u8>, line: &impl Serialize) -> Result<(), Problem> {

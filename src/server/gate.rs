@@ -95,7 +95,7 @@ fn one_spelling(path: &str) -> bool {
 }
 
 /// RFC 9112, Section 3.2: exactly one `Host` in HTTP/1.1. Section 6.3: one way to tell the length.
-fn well_framed(request: &Request) -> bool {
+pub(super) fn well_framed<B>(request: &axum::http::Request<B>) -> bool {
     let headers = request.headers();
     let hosts = headers.get_all(header::HOST).iter().count();
     let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();

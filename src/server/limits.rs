@@ -42,7 +42,8 @@ pub struct Limits {
     pub request_time_max: Duration,
     /// Time that a client may take no byte of an answer; then the connection ends.
     pub write_stall_max: Duration,
-    /// Time that requests in flight get when the server stops.
+    /// Time that requests in flight get when the server stops. What waits in the logs is sequenced
+    /// and synced after that, and the process is to be gone within 5 s.
     pub shutdown_time_max: Duration,
     /// Connections on the public listener; further ones wait in the kernel's queue.
     pub connections_max: usize,
@@ -50,6 +51,9 @@ pub struct Limits {
     pub operator_connections_max: usize,
     /// Bytes of all bodies held at one time; then 503.
     pub bodies_bytes_max: usize,
+    /// Bytes of all tiles, bundles and batch answers that clients are still taking; then 503. No
+    /// less than the largest bundle, 16 MiB.
+    pub answers_bytes_max: usize,
     /// Reads of files at one time; further ones wait their turn.
     pub reads_max: usize,
     /// Time that the rest of a refused body is still taken in.
@@ -63,10 +67,11 @@ impl Default for Limits {
             body_time_max: Duration::from_secs(10),
             request_time_max: Duration::from_secs(30),
             write_stall_max: Duration::from_secs(10),
-            shutdown_time_max: Duration::from_secs(5),
+            shutdown_time_max: Duration::from_secs(3),
             connections_max: 4_096,
             operator_connections_max: 64,
             bodies_bytes_max: 256 * 1024 * 1024,
+            answers_bytes_max: 256 * 1024 * 1024,
             reads_max: 64,
             linger_time_max: Duration::from_secs(1),
         }

@@ -18,6 +18,7 @@ pub mod problem;
 mod proof;
 mod read;
 mod serve;
+mod share;
 mod unit;
 mod wire;
 
@@ -34,10 +35,11 @@ use axum::{
 use limits::Limits;
 use metrics::Metrics;
 use problem::{Code, Problem, Refused};
+use share::Answers;
 use tokio::sync::Semaphore;
 
 pub use self::serve::{Audience, Binding, Drained, serve};
-use crate::log::{Log, ReadError};
+use crate::log::Log;
 
 /// Size of the tree that the 200 of a mutable route speaks about.
 const SIZE: HeaderName = HeaderName::from_static("jejak-size");
@@ -69,6 +71,8 @@ pub struct Server {
     metrics: Metrics,
     /// One permit a byte of a body in memory.
     bodies: Arc<Semaphore>,
+    /// The memory of large answers.
+    answers: Answers,
     /// One permit a read of files.
     reads: Semaphore,
 }
@@ -89,7 +93,8 @@ impl Server {
         }
         let bodies = Arc::new(Semaphore::new(limits.bodies_bytes_max));
         let reads = Semaphore::new(limits.reads_max);
-        Ok(Arc::new(Self { logs: named, limits, metrics, bodies, reads }))
+        let answers = Answers::new(limits.answers_bytes_max);
+        Ok(Arc::new(Self { logs: named, limits, metrics, bodies, answers, reads }))
     }
 
     fn log(&self, name: &str) -> Result<&Log, Code> {
@@ -101,15 +106,16 @@ impl Server {
     }
 
     /// Reads from the log `name` on a thread that may wait for a disk.
-    async fn look_up<T: Send + 'static>(
+    async fn look_up<T: Send + 'static, E: Into<Problem> + Send + 'static>(
         &self,
         name: &str,
-        read: impl FnOnce(Log) -> Result<Option<T>, ReadError> + Send + 'static,
+        read: impl FnOnce(Log) -> Result<Option<T>, E> + Send + 'static,
     ) -> Result<T, Problem> {
         let log = self.log(name)?.clone();
         let _turn = self.reads.acquire().await.map_err(Problem::internal)?;
         let found = tokio::task::spawn_blocking(move || read(log)).await;
-        found.map_err(Problem::internal)??.ok_or(Code::NotFound.into())
+        let found = found.map_err(Problem::internal)?.map_err(Into::into)?;
+        found.ok_or(Code::NotFound.into())
     }
 
     /// Counts and traces a refusal, without a byte of what was refused.

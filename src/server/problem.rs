@@ -53,7 +53,8 @@ pub enum Code {
     UnsupportedMediaType,
     /// A field of the entry that cannot be; the value is the whole code, `invalid_<field>`.
     Invalid(&'static str),
-    /// Too many requests of one client.
+    /// Too many requests of one client. This server bounds what all clients take together; the code
+    /// is kept for whatever stands in front of it.
     RateLimited,
     /// Headers over [`HEADER_BYTES_MAX`](super::limits::HEADER_BYTES_MAX).
     HeadersTooLarge,
@@ -197,8 +198,9 @@ pub(super) struct Refused {
 #[error("the ledger refused with an unknown code: {0}")]
 struct UnknownCode(&'static str);
 
+/// The members of a problem, in the order of SPEC.md.
 #[derive(Serialize)]
-struct Body<'a> {
+pub(super) struct Body<'a> {
     r#type: &'static str,
     title: &'static str,
     status: u16,
@@ -232,12 +234,8 @@ impl Problem {
         Refused { code: self.code, cause: self.cause.clone() }
     }
 
-    /// The body, as a value for a line of a batch's answer.
-    pub fn to_json(&self) -> serde_json::Value {
-        serde_json::to_value(self.body()).expect("a problem has only text and numbers")
-    }
-
-    fn body(&self) -> Body<'_> {
+    /// The body, of an answer or in a line of a batch's answer.
+    pub(super) fn body(&self) -> Body<'_> {
         let status = self.code.status();
         let head = |head: ChainHead| Head { index: head.index, leaf: head.leaf, seq: head.seq };
         Body {

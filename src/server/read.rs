@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
-use jejak_proofs::merkle::{Hash, TilePath};
+use jejak_proofs::merkle::{BundleId, HASH_LEN, Hash, TILE_WIDTH, TilePath};
 use serde_json::json as object;
 
 use super::{
@@ -23,6 +23,9 @@ use crate::log::Log;
 
 type Shared = State<Arc<Server>>;
 type Answer = Result<Response, Problem>;
+
+/// Bytes of a full tile.
+const TILE_BYTES_MAX: u64 = TILE_WIDTH as u64 * HASH_LEN as u64;
 
 /// `GET /<log>/checkpoint`
 pub(super) async fn checkpoint(State(server): Shared, Path(name): Path<String>) -> Answer {
@@ -46,11 +49,15 @@ pub(super) async fn tile(
     Path((name, path)): Path<(String, String)>,
 ) -> Answer {
     let path: TilePath = format!("tile/{path}").parse().map_err(|_| Code::Malformed)?;
-    let read = move |log: Log| match path {
-        TilePath::Tile(id) => log.tile(id),
-        TilePath::Bundle(id) => log.bundle(id),
+    let answers = server.answers.clone();
+    let read = move |log: Log| -> Result<Option<Bytes>, Problem> {
+        let (share, bytes) = match path {
+            TilePath::Tile(id) => (answers.share(TILE_BYTES_MAX)?, log.tile(id)?),
+            TilePath::Bundle(id) => (answers.share(log.bundle_memory(id)?)?, log.bundle(id)?),
+        };
+        Ok(bytes.map(|bytes| share.hold(bytes)))
     };
-    let bytes: Bytes = server.look_up(&name, read).await?;
+    let bytes = server.look_up(&name, read).await?;
     Ok(([BYTES, IMMUTABLE], bytes).into_response())
 }
 
@@ -60,7 +67,12 @@ pub(super) async fn entry(
     Path((name, index)): Path<(String, String)>,
 ) -> Answer {
     let index = number(&index)?;
-    let bytes = server.look_up(&name, move |log| log.entry(index)).await?;
+    let answers = server.answers.clone();
+    let read = move |log: Log| -> Result<Option<Bytes>, Problem> {
+        let _while_it_is_read = answers.share(log.bundle_memory(bundle_of(index))?)?;
+        Ok(log.entry(index)?)
+    };
+    let bytes = server.look_up(&name, read).await?;
     Ok(([TEXT, IMMUTABLE], bytes).into_response())
 }
 
@@ -70,9 +82,19 @@ pub(super) async fn receipt(
     Path((name, index)): Path<(String, String)>,
 ) -> Answer {
     let index = number(&index)?;
-    let receipt = server.look_up(&name, move |log| log.receipt(index)).await?;
+    let answers = server.answers.clone();
+    let read = move |log: Log| -> Result<Option<String>, Problem> {
+        let _while_it_is_read = answers.share(log.bundle_memory(bundle_of(index))?)?;
+        Ok(log.receipt(index)?)
+    };
+    let receipt = server.look_up(&name, read).await?;
     let size = HeaderValue::from(size_of(&receipt).ok_or_else(|| Problem::internal(NoSize))?);
     Ok(([(SIZE, size)], [TEXT], receipt).into_response())
+}
+
+/// The bundle that is read for the entry at `index`.
+fn bundle_of(index: u64) -> BundleId {
+    BundleId { index: index / u64::from(TILE_WIDTH), width: TILE_WIDTH }
 }
 
 /// A receipt of ours without a checkpoint in it.

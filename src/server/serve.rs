@@ -10,7 +10,7 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    http::{HeaderValue, Request, header},
+    http::{HeaderValue, Method, Request, header},
     response::Response,
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -25,6 +25,7 @@ use tower::ServiceExt as _;
 
 use super::{
     Server,
+    gate::well_framed,
     limits::{CONNECTION_BUFFER_MAX, HEADER_BYTES_HARD_MAX, HEADER_FIELDS_MAX},
     operator_router, router,
     wire::{Framing, Wire},
@@ -183,14 +184,25 @@ async fn answer(
     framing: Framing,
     mut request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
-    // What follows a chunked body is not scanned for ambiguous framing, so nothing may follow.
-    let last = request.headers().contains_key(header::TRANSFER_ENCODING) || framing.is_ambiguous();
+    // What follows a chunked body is not scanned for ambiguous framing, so nothing may follow; nor
+    // may a request follow one that others might read otherwise.
+    let last = request.headers().contains_key(header::TRANSFER_ENCODING)
+        || framing.is_ambiguous()
+        || !well_framed(&request)
+        || has_stray_body(&request);
     request.extensions_mut().insert(framing);
     let mut response = routes.oneshot(request.map(Body::new)).await?;
     if last {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
+}
+
+/// Whether a body comes with a method for which bodies have no meaning (RFC 9110, Section 9.3.1).
+fn has_stray_body<B>(request: &Request<B>) -> bool {
+    let none = |length: &HeaderValue| length.as_bytes() == b"0";
+    let lengths = request.headers().get_all(header::CONTENT_LENGTH);
+    *request.method() != Method::POST && !lengths.iter().all(none)
 }
 
 impl Binding {

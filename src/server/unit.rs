@@ -16,7 +16,7 @@ use super::{
     SIZE, Server, TEXT, json,
     problem::{Code, Problem},
 };
-use crate::log::SealedView;
+use crate::log::{ReadError, SealedView};
 
 type Shared = State<Arc<Server>>;
 type Answer = Result<Response, Problem>;
@@ -56,7 +56,7 @@ async fn look_up(
         .look_up(&log, move |log| {
             let sealed = log.sealed();
             let value = what(&sealed, contest.as_str(), unit.as_str());
-            Ok(value.map(|value| (sealed.head.size, value)))
+            Ok::<_, ReadError>(value.map(|value| (sealed.head.size, value)))
         })
         .await?;
     Ok(([(SIZE, HeaderValue::from(size))], json(&value)).into_response())

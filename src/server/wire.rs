@@ -2,7 +2,8 @@
 //!
 //! hyper drops `Content-Length` where `Transfer-Encoding` stands beside it, so no handler can know
 //! that a request had two lengths, which is how one request is smuggled inside another (RFC 9112,
-//! Section 11.2). [`Scanner`] reads along and remembers. Nor does hyper bound the time in which a
+//! Section 11.2). [`Scanner`] reads along and remembers. It must never lose step with hyper, so
+//! what hyper might read otherwise than the scanner counts as ambiguous. Nor does hyper bound the time in which a
 //! client takes an answer: [`Wire`] does.
 
 use std::{
@@ -21,10 +22,13 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// Bytes of a header line that are kept: longer than any field that is looked at.
+use super::number::number;
+
+/// Bytes of a header line that are kept: longer than any field that is looked at, unless it is
+/// spelled to be misread.
 const LINE_KEPT_MAX: usize = 64;
 
-/// Whether a connection ever sent a request with two lengths. Shared with its requests.
+/// Whether a connection ever sent a request whose length can be read in two ways. Shared with its requests.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Framing(Arc<AtomicBool>);
 
@@ -50,6 +54,8 @@ enum Place {
 struct Scanner {
     place: Place,
     line: Vec<u8>,
+    /// The line is longer than what is kept of it.
+    cut: bool,
     any_line: bool,
     chunked: bool,
     length: Option<u64>,
@@ -59,7 +65,8 @@ struct Scanner {
 impl Scanner {
     fn new(framing: Framing) -> Self {
         let line = Vec::with_capacity(LINE_KEPT_MAX);
-        Self { place: Place::Head, line, any_line: false, chunked: false, length: None, framing }
+        let place = Place::Head;
+        Self { place, line, cut: false, any_line: false, chunked: false, length: None, framing }
     }
 
     fn feed(&mut self, mut bytes: &[u8]) {
@@ -83,6 +90,7 @@ impl Scanner {
         let part = &bytes[..end.unwrap_or(bytes.len())];
         let room = LINE_KEPT_MAX - self.line.len();
         self.line.extend_from_slice(&part[..part.len().min(room)]);
+        self.cut |= part.len() > room;
         let Some(end) = end else { return &[] };
         self.end_line();
         &bytes[end + 1..]
@@ -100,6 +108,7 @@ impl Scanner {
             }
         }
         self.line.clear();
+        self.cut = false;
     }
 
     fn note_field(&mut self) {
@@ -108,9 +117,9 @@ impl Scanner {
         if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.chunked = true;
         } else if name.eq_ignore_ascii_case(b"content-length") {
-            let length = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-            // A second length, even the same, or one that is no number.
-            let ambiguous = self.length.is_some() || length.is_none();
+            let length = str::from_utf8(value).ok().and_then(|text| number(text).ok());
+            // A second length, even the same, or one that is not spelled as the number it is.
+            let ambiguous = self.cut || self.length.is_some() || length.is_none();
             self.framing.0.fetch_or(ambiguous, Ordering::AcqRel);
             self.length = length;
         }
@@ -229,10 +238,17 @@ mod tests {
         let double = "Content-Length: 5\r\nContent-Length: 5\r\n\r\n";
         let long = "Content-Length: 99999999999999999999\r\n\r\n";
         let lf = "Content-Length: 5\nTransfer-Encoding: chunked\n\n";
+        let zeros = format!("Content-Length: {}5\r\n\r\n", "0".repeat(70));
+        let spaces = format!("Content-Length: {}5\r\n\r\n", " ".repeat(70));
+        let short = "Content-Length: 05\r\n\r\n";
+        let signed = "Content-Length: +5\r\n\r\n";
+        let list = "Content-Length: 5, 5\r\n\r\n";
+        let none = "Content-Length:\r\n\r\n";
         let padding = format!("X-Long: {}\r\n", "a".repeat(500));
         let first = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n{two}", two.len());
         for step in [1, 2, 7, 1000] {
-            for head in [two, swapped, double, long, lf] {
+            for head in [two, swapped, double, long, lf, &zeros, &spaces, short, signed, list, none]
+            {
                 assert!(ambiguous(&format!("POST / HTTP/1.1\r\n{head}"), step), "{head}");
                 let later = format!("{first}\r\nPOST / HTTP/1.1\r\n{padding}{head}");
                 assert!(ambiguous(&later, step), "{head}");

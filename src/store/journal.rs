@@ -207,6 +207,16 @@ impl Journal {
         self.guard(|journal| journal.try_reserve(framed_len))
     }
 
+    /// Whether [`reserve`](Self::reserve) would find room for `framed_len` bytes now. Changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// As [`reserve`](Self::reserve), but whatever it is the journal goes on.
+    pub fn check_room(&self, framed_len: u64) -> Result<(), StoreError> {
+        let new = self.new_segment_len(framed_len)?;
+        check_free(&self.dir, &self.options, new.unwrap_or(0))
+    }
+
     /// Commits a batch: when this returns, the record is durable. Signatures that rest on it may
     /// leave memory only then.
     ///
@@ -248,16 +258,19 @@ impl Journal {
         result
     }
 
-    fn try_reserve(&mut self, framed_len: u64) -> Result<(), StoreError> {
+    /// The length of the segment that a record needs, unless this one has room for it.
+    fn new_segment_len(&self, framed_len: u64) -> Result<Option<u64>, StoreError> {
         let len = record_len(framed_len);
         if len > RECORD_LEN_MAX {
             return Err(StoreError::TooLong { len, max: RECORD_LEN_MAX });
         }
-        if self.offset + padded(len) <= self.segment_len {
-            return check_free(&self.dir, &self.options, 0);
-        }
-        let len = segment_len_for(&self.options, len);
-        check_free(&self.dir, &self.options, len)?;
+        let fits = self.offset + padded(len) <= self.segment_len;
+        Ok((!fits).then(|| segment_len_for(&self.options, len)))
+    }
+
+    fn try_reserve(&mut self, framed_len: u64) -> Result<(), StoreError> {
+        self.check_room(framed_len)?;
+        let Some(len) = self.new_segment_len(framed_len)? else { return Ok(()) };
         let file = new_segment(&self.dir, SegmentHeader { len, before: self.position })?;
         // The new segment is durable, empty, and continues the last record. Where the old one was
         // empty too, it had the same first index, and the new one has taken its place.

@@ -9,8 +9,9 @@ use std::{
 use super::{disk::DiskFile, error::StoreError};
 
 /// How long [`DirLock::acquire`] waits for another process to let go: a process that was killed
-/// in the middle of a sync holds its lock until the sync returns.
-pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
+/// in the middle of a sync holds its lock until the sync returns. A second process is to be gone
+/// within 2 s.
+pub const LOCK_WAIT_MAX: Duration = Duration::from_millis(1_500);
 
 const RETRY_EVERY: Duration = Duration::from_millis(50);
 const FILE_NAME: &str = "lock";

@@ -5,7 +5,7 @@
 //! tile/entries/<index>      full entry bundle: 256 framed entries
 //! register/<SHA-256>        a unit or contest register
 //! checkpoint                the newest checkpoint that was made public, a signed note
-//! tmp/<number>              files that have no name yet
+//! tmp/<process>.<number>    files that have no name yet
 //! ```
 //!
 //! A file gets its name by a rename, when it is complete, and never changes after; only
@@ -17,6 +17,7 @@
 use std::{
     collections::{BTreeSet, HashSet},
     path::{Path, PathBuf},
+    process,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -198,6 +199,14 @@ impl Objects {
         Ok(bytes)
     }
 
+    /// The length of an object; `None` if it is missing.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn len(&self, id: ObjectId) -> Result<Option<u64>, StoreError> {
+        DiskFile::open(&self.root.join(id.path()))?.map(|file| file.len()).transpose()
+    }
+
     /// `len` bytes of an object from `offset` on; `None` if the object is missing.
     ///
     /// # Errors
@@ -286,7 +295,8 @@ impl Objects {
         let dir = self.root.join(TEMPORARY_DIR);
         let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
         disk::make_dirs(&dir)?;
-        let path = dir.join(number.to_string());
+        // Another process may bring registers while this one serves.
+        let path = dir.join(format!("{}.{number}", process::id()));
         let file = DiskFile::create(&path)?;
         file.write_at(bytes, 0)?;
         if sync {

@@ -329,6 +329,29 @@ impl Election {
         (Body::Manifest(Box::new(next)).sign(&[&self.root]).into_bytes(), units)
     }
 
+    /// A manifest for entry 0 with these keys of the log.
+    pub fn founded_with(&self, log_keys: Vec<LogKey>) -> Vec<u8> {
+        let (log_key, root) = (&self.log_key, &self.root);
+        let first = manifest(log_key.name(), log_key, root, &self.units, &self.contests);
+        let first = Manifest { log_keys, ..first };
+        Body::Manifest(Box::new(first)).sign(&[root]).into_bytes()
+    }
+
+    /// A second manifest that changes the keys of the log alone.
+    pub fn rekeyed(&self, log_keys: Vec<LogKey>) -> Vec<u8> {
+        let (log_key, root) = (&self.log_key, &self.root);
+        let next = Manifest {
+            decision: Some(sha256(b"decision")),
+            genesis: Some(self.genesis),
+            log_keys,
+            previous: Some(self.genesis),
+            reason: Some(ManifestReason::Keys),
+            version: 2,
+            ..manifest(log_key.name(), log_key, root, &self.units, &self.contests)
+        };
+        Body::Manifest(Box::new(next)).sign(&[root]).into_bytes()
+    }
+
     /// The official tally of a unit, in the round `regular`.
     pub fn tally_at(&self, unit: &str) -> Vec<u8> {
         let tally = self.statement(&self.keys.official, unit, "regular");

@@ -4,6 +4,7 @@ use axum::{
     body::Body,
     http::{Request, Version},
 };
+use http_body_util::BodyExt as _;
 use jejak::{
     log::{Log, Options},
     server::{SameName, Server, limits::Limits, operator_router, problem, router},
@@ -13,6 +14,7 @@ use jejak_proofs::{
     tally::{Field, Refusal},
 };
 use serde_json::json;
+use tower::ServiceExt as _;
 
 use crate::{
     directory::{Directory, OPTIONS, fill},
@@ -459,4 +461,58 @@ fn the_table_of_codes_is_sound() {
     assert_eq!(problem::Code::of("nonsense"), None);
     assert_eq!(problem::table().lines().count(), problem::ALL.len());
     assert!(problem::table().starts_with("| 400 | `malformed` | "));
+}
+
+#[tokio::test]
+async fn a_register_is_read_once_and_shared_by_all_its_readers() {
+    let fixture = Fixture::new(3).await;
+    let (hash, len) = fixture.large_register();
+    let path = format!("/test/register/{hash}");
+    let first = fixture.log.register(&hash).unwrap().unwrap();
+    let second = fixture.log.register(&hash).unwrap().unwrap();
+    assert_eq!((first.len(), first.as_ptr()), (len, second.as_ptr()), "one memory for all");
+    let reply = fixture.get(&path).await;
+    assert_eq!(reply.body.as_ptr(), first.as_ptr(), "also on its way to a client");
+    // A register that is not here yet is looked for again, and a damaged one is never served.
+    let late = vec![b'l'; 100];
+    let hash = sha256(&late);
+    let path = format!("/test/register/{hash}");
+    fixture.get(&path).await.refused(404, "not_found", "not here yet");
+    let file = fixture.directory.log().join("register").join(hash.to_string());
+    std::fs::write(&file, &late[1..]).unwrap();
+    fixture.get(&path).await.refused(500, "internal", "damaged");
+    std::fs::write(&file, &late).unwrap();
+    assert_eq!(fixture.get(&path).await.body, late);
+}
+
+#[tokio::test]
+async fn large_answers_are_bounded_until_they_are_taken() {
+    let bundle = framed_len(0..256);
+    let limits = Limits { answers_bytes_max: 2 * bundle - 1, ..Limits::default() };
+    let fixture = Fixture::with(300, limits).await;
+    let ask_bundle = || fixture.router.clone().oneshot(get("/test/tile/entries/000"));
+    let slow = ask_bundle().await.unwrap();
+    assert_eq!(slow.status(), 200);
+    for path in ["/test/tile/entries/000", "/test/tile/entries/000.p/1", "/test/entry/7"] {
+        let reply = fixture.get(path).await;
+        reply.refused(503, "overloaded", path);
+        assert_eq!(reply.header("retry-after"), Some("1"), "{path}");
+    }
+    // What takes little goes on, and what was taken is free again: also bytes without their body.
+    assert_eq!(fixture.get("/test/checkpoint").await.status, 200);
+    assert_eq!(fixture.get("/test/tile/0/000").await.status, 200);
+    let taken = slow.into_body().collect().await.unwrap().to_bytes();
+    fixture.get("/test/tile/entries/000").await.refused(503, "overloaded", "still held");
+    drop(taken);
+    assert_eq!(fixture.get("/test/tile/entries/000").await.body.len(), bundle);
+    // A part of a bundle takes no more than it is.
+    let part = fixture.router.clone().oneshot(get("/test/tile/entries/000.p/1")).await.unwrap();
+    let entry = fixture.router.clone().oneshot(get("/test/entry/7")).await.unwrap();
+    assert_eq!(fixture.get("/test/tile/entries/000").await.status, 200);
+    assert_eq!((part.status().as_u16(), entry.status().as_u16()), (200, 200));
+}
+
+/// Bytes of these entries in a bundle.
+fn framed_len(numbers: std::ops::Range<u64>) -> usize {
+    numbers.map(|number| 2 + entry(number).len()).sum()
 }

@@ -11,16 +11,17 @@ use bytes::Bytes;
 use hyper::body::Frame;
 use jejak::{
     log::{Log, Options, POOL_ENTRIES_MAX, SubmitError},
-    server::limits::Limits,
+    server::{limits::Limits, operator_router},
     store::JournalOptions,
 };
 use jejak_proofs::merkle::leaf_hash;
 use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
 
 use crate::{
     directory::OPTIONS,
     election::{election, entry, flagged},
-    fixture::{Fixture, ask, post},
+    fixture::{Fixture, ask, get, post},
 };
 
 const ENTRIES: &str = "/test/entries";
@@ -101,6 +102,19 @@ async fn a_refusal_says_which_rule_and_nothing_of_the_entry() {
 }
 
 #[tokio::test]
+async fn a_problem_is_spelled_alike_alone_and_in_a_batch() {
+    let fixture = Fixture::new(4).await;
+    for entry in [election().rival(3), election().revision(6, 1, leaf_hash(b"no head"))] {
+        let alone = fixture.post(ENTRIES, TEXT, entry.clone()).await;
+        let start = r#"{"type":"about:blank","title":"Conflict","status":409,"code":"conflict","#;
+        assert!(alone.text().starts_with(start), "{}", alone.text());
+        let batch = fixture.post(BATCH, BYTES, framed([entry.as_slice()])).await;
+        let line = batch.text().lines().next().unwrap();
+        assert_eq!(line, format!(r#"{{"problem":{}}}"#, alone.text()));
+    }
+}
+
+#[tokio::test]
 async fn a_frozen_log_is_gone_and_still_knows() {
     let fixture = Fixture::new(4).await;
     assert_eq!(fixture.post(ENTRIES, TEXT, election().freeze()).await.status, 201);
@@ -120,6 +134,7 @@ async fn refuses_for_now(fixture: &Fixture, code: &str, seconds: &str) {
     }
 }
 
+// SPEC [W20]
 #[tokio::test]
 async fn a_log_that_cannot_take_entries_says_when_to_try_again() {
     let fixture = Fixture::new(300).await;
@@ -140,11 +155,48 @@ async fn a_log_that_cannot_take_entries_says_when_to_try_again() {
     let full_disk = fixture.reopen(&Options { journal, ..OPTIONS });
     refuses_for_now(&full_disk, "unavailable", "5").await;
     assert_eq!(full_disk.get("/test/entry/0").await.status, 200, "reads go on");
+    accepts(&full_disk, false).await;
+    // Only what would have to be logged needs room.
+    full_disk.post(ENTRIES, TEXT, "no entry\n").await.refused(400, "malformed", "no entry");
+    assert_eq!(full_disk.post(ENTRIES, TEXT, entry(7)).await.status, 200);
+    let batch = framed([entry(7).as_slice(), b"no entry"]);
+    let lines = full_disk.post(BATCH, BYTES, batch).await.lines();
+    assert_eq!((&lines[0]["index"], &lines[1]["problem"]["status"]), (&json!(7), &json!(400)));
     let read_only = full_disk.reopen(&Options { read_only: true, ..OPTIONS });
     refuses_for_now(&read_only, "unavailable", "5").await;
     let again = read_only.reopen(&OPTIONS);
     assert_eq!(again.post(ENTRIES, TEXT, entry(999)).await.status, 201);
     assert_eq!(again.size(), 302);
+}
+
+/// Asserts what `/readyz` and the metrics say about taking entries.
+async fn accepts(fixture: &Fixture, accepting: bool) {
+    let ready = fixture.get("/readyz").await;
+    assert_eq!(ready.status, if accepting { 200 } else { 503 });
+    let metrics = ask(&operator_router(&fixture.server), get("/metrics")).await;
+    let line = format!("jejak_accepting{{log=\"test\"}} {}.0\n", u8::from(accepting));
+    assert!(metrics.text().contains(&line), "{}", metrics.text());
+}
+
+#[tokio::test]
+async fn a_disk_that_was_full_is_found_to_have_room_again() {
+    let fixture = Fixture::new(4).await;
+    accepts(&fixture, true).await;
+    // The next segment cannot be written, once.
+    let segment = fixture.directory.log().join("journal/new.tmp");
+    std::os::unix::fs::symlink("/dev/full", segment).unwrap();
+    let large = election().sized(61_440);
+    fixture.post(ENTRIES, TEXT, large.clone()).await.refused(503, "unavailable", "full");
+    accepts(&fixture, false).await;
+    // Nothing has to be sent for the log to notice.
+    let noticed = async {
+        while fixture.get("/readyz").await.status != 200 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(5), noticed).await.expect("it never notices");
+    accepts(&fixture, true).await;
+    assert_eq!(fixture.post(ENTRIES, TEXT, large).await.status, 201);
 }
 
 type Answer = tokio::task::JoinHandle<Result<jejak::log::BatchLogged, SubmitError>>;

@@ -1,17 +1,33 @@
 //! The log itself: what it admits, in which order, and what its answers rest on.
 
-use std::{collections::BTreeSet, fs};
-
-use bytes::Bytes;
-use jejak::log::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, BatchItem, Log, Rejection, SubmitError};
-use jejak_proofs::{
-    merkle::{Hash, sha256},
-    tally::{ChainHead, Field, Refusal},
+use std::{
+    collections::BTreeSet,
+    fs::{self, OpenOptions},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    sync::mpsc::{RecvTimeoutError, channel},
+    thread,
+    time::Duration,
 };
 
+use bytes::Bytes;
+use jejak::log::{
+    BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, BatchItem, CreateError, Log, OpenError, Rejection,
+    SubmitError, judge_genesis,
+};
+use jejak_proofs::{
+    merkle::{Hash, sha256},
+    note::{Policy, SigningKey},
+    tally::{ChainHead, Field, LogKey, Refusal},
+};
+
+use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
+use tokio::time::sleep;
+
 use crate::{
-    directory::{Directory, check, fill},
-    election::{election, entry, key},
+    directory::{Directory, OPTIONS, check, fill},
+    election::{Election, ORIGIN, election, entry, key},
+    fixture::Fixture,
     oracle,
 };
 
@@ -266,4 +282,123 @@ async fn a_duplicate_is_not_answered_from_damaged_files() {
     fs::write(&tile, &good).unwrap();
     log.receipt(6).unwrap().unwrap();
     log.close().unwrap();
+}
+
+fn log_key(key: &SigningKey, from: u64, until: Option<u64>) -> LogKey {
+    LogKey { from, until, vkey: key.verifier().to_string().into() }
+}
+
+// SPEC [C7]
+#[tokio::test]
+async fn a_key_signs_no_tree_outside_its_window() {
+    let (directory, log) = log_of(4).await;
+    let (old, new) = (&election().log_key, &key(ORIGIN, "next"));
+    // A manifest that ends the key with itself is never taken; one that nobody signed is refused.
+    let early = election().rekeyed(vec![log_key(old, 0, Some(5)), log_key(new, 5, None)]);
+    let forged = [&early[..early.len() - 10], b"AAAAAAAA=\n"].concat();
+    assert_eq!(outcomes(&log, &[forged]).await, "bad_signature");
+    assert!(log.status().accepting);
+    assert_eq!(outcomes(&log, &[early]).await, "unavailable");
+    assert!(!log.status().accepting);
+    // Whatever it says about sizes above 7, the key ends with 6.
+    let handover = election().rekeyed(vec![log_key(old, 0, Some(7)), log_key(new, 7, None)]);
+    assert_eq!(outcomes(&log, std::slice::from_ref(&handover)).await, "n4");
+    assert!(log.status().accepting);
+    let batch = [entry(4), entry(5), entry(4), b"no entry".to_vec(), entry(6)];
+    assert_eq!(outcomes(&log, &batch).await, "n5 unavailable k5 malformed unavailable");
+    assert!(!log.status().accepting);
+    assert_eq!(log.published().head.size, 6);
+    log.close().unwrap();
+
+    // The new key goes on from the checkpoint that the old one signed, and signs none of its own.
+    let policy = Policy::compose(&[old.verifier(), new.verifier()], None, &election().genesis);
+    let policy = policy.unwrap();
+    fs::write(directory.path().join("policy"), &policy).unwrap();
+    let crashed = directory.crash();
+    fs::remove_file(crashed.log().join("checkpoint")).unwrap();
+    let log = Log::open(directory.path(), new.clone(), &OPTIONS).unwrap();
+    let signed_by = |log: &Log, key: &SigningKey| {
+        log.sealed().checkpoint.clone().verify(ORIGIN, [&key.verifier()]).is_ok()
+    };
+    assert_eq!((signed_by(&log, old), signed_by(&log, new)), (true, false));
+    let logged = log.submit(entry(5).into()).await.unwrap();
+    assert_eq!((signed_by(&log, old), signed_by(&log, new)), (false, true));
+    assert_eq!(oracle::receipt(&logged.receipt, &entry(5), &policy).0, 6);
+    log.close().unwrap();
+    let error = directory.open().unwrap_err();
+    assert!(matches!(error, OpenError::KeyWindow { size: 7, .. }), "{error}");
+
+    // Without that checkpoint the old key has to make it once more.
+    let error = Log::open(crashed.path(), new.clone(), &OPTIONS).unwrap_err();
+    assert!(matches!(error, OpenError::KeyWindow { size: 6, .. }), "{error}");
+    assert!(!crashed.log().join("checkpoint").exists(), "nothing was signed");
+    crashed.open().unwrap().close().unwrap();
+    Log::open(crashed.path(), new.clone(), &OPTIONS).unwrap().close().unwrap();
+}
+
+// SPEC [C7]
+#[test]
+fn a_log_begins_with_a_key_that_may_sign_one_entry() {
+    let Election { log_key: key, units, contests, .. } = election();
+    let judge = |window: LogKey| {
+        let manifest = election().founded_with(vec![window]);
+        judge_genesis(key, &manifest, units.as_bytes(), contests.as_bytes())
+    };
+    judge(log_key(key, 1, Some(2))).unwrap();
+    for (from, until) in [(2, None), (0, Some(1))] {
+        assert!(matches!(judge(log_key(key, from, until)), Err(CreateError::LogKey)));
+    }
+}
+
+/// A tile that hangs when it is opened, until the returned path is opened for writing.
+fn hang(tile: &Path) {
+    fs::rename(tile, tile.with_extension("held")).unwrap();
+    mkfifoat(CWD, tile, Mode::RUSR | Mode::WUSR).unwrap();
+}
+
+/// Opens a pipe that somebody may be waiting on; whoever waits goes on.
+fn let_go(pipe: &Path) -> bool {
+    let waits = OFlags::NONBLOCK.bits().cast_signed();
+    OpenOptions::new().write(true).custom_flags(waits).open(pipe).is_ok()
+}
+
+#[tokio::test]
+async fn an_answer_that_waits_for_a_disk_holds_up_nobody_else() {
+    // One thread for all requests. The proof of a known entry needs a tile that is a file.
+    let fixture = Fixture::new(520).await;
+    let stall = fixture.stall().await;
+    let log = fixture.log.clone();
+    let alone = tokio::spawn(async move { log.submit(entry(300).into()).await });
+    let log = fixture.log.clone();
+    let both = vec![entry(301).into(), entry(302).into()];
+    let batch = tokio::spawn(async move { log.submit_batch(both).await });
+    while fixture.log.status().queue < 3 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let tile = fixture.directory.log().join("tile/0/001");
+    hang(&tile);
+    // If this thread waits for the disk it can only be freed from another one.
+    let (done, waiting) = channel();
+    let watchdog = thread::spawn({
+        let tile = tile.clone();
+        move || {
+            let mut late = 0;
+            while waiting.recv_timeout(Duration::from_secs(10)) == Err(RecvTimeoutError::Timeout) {
+                late += usize::from(let_go(&tile));
+            }
+            late
+        }
+    });
+    stall.release_after(Duration::ZERO).join().unwrap();
+    while !(alone.is_finished() && batch.is_finished()) {
+        sleep(Duration::from_millis(5)).await;
+        let_go(&tile);
+    }
+    // A pipe is no tile: the entries are logged, and their proofs cannot be made now.
+    assert_eq!(alone.await.unwrap().unwrap_err(), SubmitError::Unavailable);
+    assert_eq!(batch.await.unwrap().unwrap_err(), SubmitError::Unavailable);
+    fs::rename(tile.with_extension("held"), &tile).unwrap();
+    assert!(!fixture.log.submit(entry(300).into()).await.unwrap().new);
+    done.send(()).unwrap();
+    assert_eq!(watchdog.join().unwrap(), 0, "the requests waited for each other");
 }

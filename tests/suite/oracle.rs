@@ -32,6 +32,20 @@ pub fn head(leaves: &[Hash]) -> TreeHead {
     TreeHead { size: leaves.len() as u64, root: root(leaves) }
 }
 
+/// The inclusion proof of a leaf: PATH(m, D[n]).
+pub fn path(leaves: &[Hash], index: usize) -> Vec<Hash> {
+    if leaves.len() == 1 {
+        return vec![];
+    }
+    let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+    let (mut path, other) = match index.checked_sub(left.len()) {
+        None => (path(left, index), root(right)),
+        Some(index) => (path(right, index), root(left)),
+    };
+    path.push(other);
+    path
+}
+
 /// The index and the head that a receipt of this entry proves.
 pub fn receipt(text: &str, entry: &[u8], policy: &str) -> (u64, TreeHead) {
     let policy = Policy::parse(policy).unwrap();

@@ -5,8 +5,10 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// What a command left behind.
@@ -61,7 +63,18 @@ impl Serving {
     }
 
     pub fn with(dir: &Path, arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_jejak"))
+        let mut serving = Self::in_background(dir, arguments);
+        let mut line = String::new();
+        let stdout = serving.child.stdout.take().expect("stdout is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("the server speaks");
+        let line: Value = serde_json::from_str(&line).expect("one JSON object a log");
+        serving.url = line["url"].as_str().expect("a URL").to_owned();
+        serving
+    }
+
+    /// Starts it, and does not wait until it serves. Knows no URL.
+    pub fn in_background(dir: &Path, arguments: &[&str]) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_jejak"))
             .arg("--json")
             .args(arguments)
             .current_dir(dir)
@@ -69,11 +82,16 @@ impl Serving {
             .stderr(Stdio::null())
             .spawn()
             .expect("the program runs");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("stdout is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("the server speaks");
-        let line: Value = serde_json::from_str(&line).expect("one JSON object a log");
-        Self { child, url: line["url"].as_str().expect("a URL").to_owned() }
+        Self { child, url: String::new() }
+    }
+
+    /// Asks it to stop, and waits: its exit code, and how long it took.
+    pub fn terminate(mut self) -> (Option<i32>, Duration) {
+        let started = Instant::now();
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process has an id"), Signal::TERM).expect("it runs");
+        let status = self.child.wait().expect("it ends");
+        (status.code(), started.elapsed())
     }
 
     /// Kills it as a power switch would kill the process.

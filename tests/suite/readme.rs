@@ -1,6 +1,6 @@
 //! README.md is true: its commands run, and print what it says.
 
-use std::{fs, net::TcpListener, thread, time::Duration};
+use std::{fs, net::TcpListener};
 
 use super::program::{Serving, jejak, root};
 
@@ -37,8 +37,8 @@ fn the_commands_of_the_readme_do_what_it_says() {
     for (arguments, output) in commands {
         if arguments[0] == "serve" {
             let without_ampersand = &arguments[..arguments.len() - 1];
-            server = Some(Serving::with(dir.path(), without_ampersand));
-            thread::sleep(Duration::from_millis(50));
+            // As a shell does: the next line runs at once, whether or not the log is there.
+            server = Some(Serving::in_background(dir.path(), without_ampersand));
             continue;
         }
         let ended = jejak(dir.path(), &arguments).exit(0);

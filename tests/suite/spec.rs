@@ -17,10 +17,6 @@ use server::limits::{self, Limits};
 
 use super::spec_example::Example;
 
-/// Rules that no test names yet, each with what it waits for. A rule leaves this list as soon as a
-/// test names it.
-const OPEN: &[(&str, &str)] = &[];
-
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -160,10 +156,9 @@ fn every_rule_is_named_by_a_test() {
         assert!(rules.contains_key(id), "{}: SPEC.md has no [{id}]", file.display());
     }
     let named: BTreeSet<&str> = named.iter().map(|(id, _)| id.as_str()).collect();
-    let open: BTreeSet<&str> = OPEN.iter().map(|(id, _)| *id).collect();
     let unnamed: BTreeSet<&str> =
         rules.keys().map(String::as_str).filter(|id| !named.contains(id)).collect();
-    assert_eq!(unnamed, open, "left: rules that no test names; right: those known to be open");
+    assert_eq!(unnamed, BTreeSet::new(), "rules that no test names");
 }
 
 #[test]
@@ -189,10 +184,9 @@ fn the_table_of_errors_is_that_of_the_server() {
 #[test]
 fn the_fields_are_those_of_the_ledger() {
     let rows = table(&chapter("## Errors"), "| code | meaning |");
-    let code = |row: &String| row.split('`').nth(1).unwrap().to_owned();
-    let codes: Vec<String> = rows.iter().map(code).collect();
-    let fields: Vec<&str> = Field::ALL.iter().map(|field| field.code()).collect();
-    assert_eq!(codes, fields);
+    let row = |field: &Field| format!("| `{}` | {} |", field.code(), field.meaning());
+    let fields: Vec<String> = Field::ALL.iter().map(row).collect();
+    assert_eq!(rows, fields);
 }
 
 #[test]
@@ -215,7 +209,7 @@ fn the_exit_codes_are_those_of_the_program() {
 fn limit_rows() -> Vec<String> {
     let Limits { head_time_max, body_time_max, request_time_max, .. } = Limits::default();
     let s = |time: Duration| time.as_secs();
-    let rows: [(&str, u64, &str); 29] = [
+    let rows: [(&str, u64, &str); 32] = [
         ("TREE_SIZE_MAX", merkle::TREE_SIZE_MAX, "entries of a tree"),
         ("ENTRY_LEN_MAX", merkle::ENTRY_LEN_MAX as u64, "bytes of an entry"),
         ("SIGNATURES_MAX", tally::SIGNATURES_MAX as u64, "lines of an entry"),
@@ -224,6 +218,7 @@ fn limit_rows() -> Vec<String> {
         ("RECEIPT_PROOF_LEN_MAX", note::RECEIPT_PROOF_LEN_MAX as u64, "hashes of a receipt"),
         ("RECEIPT_EXTRA_LEN_MAX", note::RECEIPT_EXTRA_LEN_MAX as u64, "bytes of `extra`"),
         ("RECEIPT_LEN_MAX", note::RECEIPT_LEN_MAX as u64, "bytes of a receipt"),
+        ("RECAP_PROOF_LEN_MAX", tally::RECAP_PROOF_LEN_MAX as u64, "bytes of a recap proof"),
         ("POLICY_LEN_MAX", note::POLICY_LEN_MAX as u64, "bytes of a policy"),
         ("POLICY_LOGS_MAX", note::POLICY_LOGS_MAX as u64, "logs of a policy"),
         ("POLICY_WITNESSES_MAX", note::POLICY_WITNESSES_MAX as u64, "witnesses of a policy"),
@@ -236,6 +231,8 @@ fn limit_rows() -> Vec<String> {
         ("SCOPE_MAX", tally::SCOPE_MAX as u64, "units, or contests, of a mandated key"),
         ("DELEGATION_DEPTH_MAX", tally::DELEGATION_DEPTH_MAX.into(), "grants below a root key"),
         ("DOCS_MAX", tally::DOCS_MAX as u64, "documents of a tally"),
+        ("STATE_LEN_MAX", tally::STATE_LEN_MAX as u64, "bytes of a state"),
+        ("STATE_GAP_MAX", tally::STATE_GAP_MAX, "entries without a state"),
         ("BATCH_ENTRIES_MAX", limits::BATCH_ENTRIES_MAX as u64, "entries of a batch request"),
         ("BATCH_BYTES_MAX", limits::BATCH_BYTES_MAX as u64, "bytes of a batch request"),
         ("PROOF_RANGES_MAX", limits::PROOF_RANGES_MAX as u64, "ranges of a compact proof"),
@@ -266,6 +263,9 @@ fn the_limits_in_the_text_are_the_constants() {
         ("E15", "at most 64", tally::LIST_MAX as u64, 64),
         ("E16", "1 to 256", tally::SCOPE_MAX as u64, 256),
         ("E22", "at most 64", tally::DOCS_MAX as u64, 64),
+        ("E35", "512 bytes", tally::STATE_LEN_MAX as u64, 512),
+        ("C8", "100,000 entries", tally::STATE_GAP_MAX, 100_000),
+        ("K1", "4 MiB", tally::RECAP_PROOF_LEN_MAX as u64, 4 << 20),
         ("R1", "64 MiB", tally::REGISTER_LEN_MAX as u64, 64 << 20),
         ("R3", "64 characters", tally::NAME_LEN_MAX as u64, 64),
         ("R3", "more than five digits", tally::NAME_DIGITS_MAX as u64, 5),
@@ -292,19 +292,25 @@ fn the_limits_in_the_text_are_the_constants() {
     assert!(chapter("## Registers").contains(tally::UNIT_HEADER));
 }
 
-/// The example's code blocks.
-fn example_blocks() -> Vec<String> {
-    let chapter = chapter("## Example");
+/// The code blocks of a chapter or section.
+fn code_blocks(heading: &str) -> Vec<String> {
+    let chapter = chapter(heading);
     let parts: Vec<&str> = chapter.split("```").collect();
     parts.chunks(2).filter_map(|pair| pair.get(1)?.strip_prefix("text\n").map(Into::into)).collect()
 }
 
 #[test]
 fn the_example_is_made_again_from_its_seeds() {
-    let blocks = example_blocks();
-    let made = Example::new().blocks();
-    assert_eq!(blocks.len(), made.len());
-    for (number, (block, made)) in blocks.iter().zip(&made).enumerate() {
-        assert_eq!(block, made, "block {number} of the example");
+    let example = Example::new();
+    for (heading, made) in [
+        ("## Example", example.blocks()),
+        ("### The example's recap", example.recap_blocks()),
+        ("### Units and recaps", example.answer_blocks()),
+    ] {
+        let blocks = code_blocks(heading);
+        assert_eq!(blocks.len(), made.len(), "{heading}");
+        for (number, (block, made)) in blocks.iter().zip(&made).enumerate() {
+            assert_eq!(block, made, "block {number} of {heading}");
+        }
     }
 }

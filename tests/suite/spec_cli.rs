@@ -100,7 +100,7 @@ fn example_files(dir: &Path) -> Example {
 fn commands_end_with_their_codes_and_print_where_they_should() {
     let dir = tempfile::tempdir().unwrap();
     let example = example_files(dir.path());
-    let forged = example.receipt.replace("log.example/2024\n3\n", "log.example/2024\n4\n");
+    let forged = example.receipt.replace("log.example/2024\n4\n", "log.example/2024\n5\n");
     fs::write(dir.path().join("forged.tlog-proof"), forged).unwrap();
     // A listener that is gone again: nobody answers there.
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -115,8 +115,21 @@ fn commands_end_with_their_codes_and_print_where_they_should() {
         (
             69,
             &[
-                "mandate", "-p", "policy", "--url", &nobody, "--by", "root", "--role", "official",
-                "--units", "31", "--new", "officer",
+                "mandate",
+                "-p",
+                "policy",
+                "--url",
+                &nobody,
+                "--by",
+                "root",
+                "--role",
+                "official",
+                "--units",
+                "31",
+                "--new",
+                "officer",
+                "--patience",
+                "0s",
             ],
         ),
     ];
@@ -130,6 +143,30 @@ fn commands_end_with_their_codes_and_print_where_they_should() {
         }
     }
     assert_eq!(code(&jejak(dir.path(), &["frobnicate"])), 2);
+    // What is wrong with the command line is an object too.
+    let wrong: [&[&str]; 4] = [
+        &["--json"],
+        &["frobnicate", "--json"],
+        &["--json", "submit", "-p", "policy"],
+        &["--json", "submit", "-p", "policy", "form.note", "--key"],
+    ];
+    for args in wrong {
+        let output = jejak(dir.path(), args);
+        let err = lines(&output.stderr);
+        assert_eq!((code(&output), err.len(), output.stdout.len()), (2, 1, 0), "{args:?}");
+        assert_eq!(err[0]["exit"], json!(2));
+        assert!(!err[0]["error"].as_str().unwrap().is_empty(), "{err:?}");
+    }
+    // What was written elsewhere is a result.
+    for verb in [
+        &["mandate", "--role", "official", "--units", "31", "--new", "k"][..],
+        &["revoke", "official/31+00000000", "--reason", "lost"],
+    ] {
+        let more = ["--json", "-p", "policy", "--by", "root", "--election", "2024", "--out", "o"];
+        let output = jejak(dir.path(), &[verb, &more].concat());
+        let out = lines(&output.stdout);
+        assert_eq!((code(&output), out.len(), &out[0]["file"]), (0, 1, &json!("o")), "{verb:?}");
+    }
 }
 
 // SPEC [Q1]
@@ -160,11 +197,21 @@ fn entry_0_is_checked_against_the_pin() {
             ],
         ))
     };
-    assert_eq!(run(manifest, "good.note"), 0);
     // Another manifest, signed by the same root key, under the same origin.
-    assert_eq!(run(&manifest.replace("2024", "2025"), "forged.note"), 16);
+    let forged = manifest.replace("2024", "2025");
+    let kept = dir.path().join("policy.genesis");
+    assert_eq!(run(&forged, "forged.note"), 16);
     assert_eq!(run(mandate, "mandate.note"), 16);
-    assert!(!dir.path().join("forged.note").exists());
+    assert!(!dir.path().join("forged.note").exists() && !kept.exists());
+    // What is kept beside the policy is believed no more than what a server says.
+    fs::write(&kept, &forged).unwrap();
+    fs::write(dir.path().join("manifest.note"), mandate).unwrap();
+    assert_eq!(run(manifest, "good.note"), 0);
+    assert_eq!(fs::read_to_string(&kept).unwrap(), *manifest);
+    // From now on nobody is asked.
+    assert_eq!(run(&forged, "again.note"), 0);
+    let [good, again] = ["good.note", "again.note"].map(|name| fs::read(dir.path().join(name)));
+    assert_eq!(good.unwrap(), again.unwrap());
 }
 
 // SPEC [B3]
@@ -178,11 +225,11 @@ fn a_client_trusts_its_own_leaf_hashes() {
             let leaf = leaves[at];
             json!({"flags": [], "index": at + 1, "leaf": leaf, "status": "new"})
         };
-        let note = example.checkpoint.note();
+        let note = example.unsealed.note();
         let last = json!({"checkpoint": note, "hashes": [hash], "indexes": [1, 2]});
         format!("{}\n{}\n{last}\n", item(0), item(1)).into_bytes()
     };
-    let [hash, one, two] = example.leaves;
+    let [hash, one, two, _] = example.leaves;
     let send = |entries: [&String; 2], body: Vec<u8>| {
         let fetch = Fetch::new(&serve(vec![body]), &FetchLimits::default()).unwrap();
         submit_batch(&fetch, &policy, &entries, Duration::from_secs(5))

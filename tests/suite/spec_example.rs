@@ -1,17 +1,20 @@
 //! The worked example of SPEC.md, made again from the seeds of its keys.
 
+use std::sync::Arc;
+
 use jejak_proofs::{
-    merkle::{Frontier, Hash, Plan, leaf_hash, node_hash, sha256},
+    merkle::{Frontier, Hash, Plan, TreeHead, leaf_hash, node_hash, sha256},
     note::{Checkpoint, KeyKind, Policy, Receipt, SigningKey},
     tally::{
-        Body, Contest, ContestRegister, FileRef, Id, KeyRef, LogKey, Mandate, MandatedKey,
-        Manifest, Registers, Role, Sexes, Tally, Unit, UnitCode, UnitRegister, Word,
+        Body, Contest, ContestRegister, Entry, FileRef, Id, KeyRef, Ledger, LogKey, Mandate,
+        MandatedKey, Manifest, Registers, Role, Sealed, Sexes, Tally, Unit, UnitCode, UnitRegister,
+        Word,
     },
 };
 
 pub const ORIGIN: &str = "log.example/2024";
 const URL: &str = "https://log.example/2024";
-const STATION: &str = "31.001";
+pub const STATION: &str = "31.001";
 
 /// The log of the example, and everything that SPEC.md shows of it.
 pub struct Example {
@@ -21,11 +24,21 @@ pub struct Example {
     pub party: SigningKey,
     pub units: String,
     pub contests: String,
-    /// Manifest, mandate, tally.
+    /// Manifest, mandate, tally: what is submitted.
     pub entries: [String; 3],
-    pub leaves: [Hash; 3],
+    /// The log's own entry after them, and the recap that it commits to.
+    pub state: String,
+    pub sealed: Arc<Sealed>,
+    pub leaves: [Hash; 4],
+    /// Of the three entries before the state.
+    pub unsealed: Checkpoint,
+    /// Of all four.
     pub checkpoint: Checkpoint,
+    /// Of the tally, under the checkpoint before the state and under the sealed one.
+    pub first_receipt: String,
     pub receipt: String,
+    /// Of the state, as recap proofs hold it.
+    state_receipt: Receipt,
     pub policy: String,
 }
 
@@ -117,6 +130,27 @@ fn mandated(role: &str, key: &SigningKey) -> MandatedKey {
     MandatedKey { contests: None, role: id(role), units: vec![code(STATION)], vkey: vkey(key) }
 }
 
+fn head(leaves: &[Hash]) -> TreeHead {
+    let mut frontier = Frontier::new();
+    leaves.iter().for_each(|leaf| frontier.push(*leaf));
+    frontier.head()
+}
+
+/// The ledger after these entries, and after the state that follows from them.
+fn seal(units: &str, contests: &str, entries: &[String]) -> Arc<Sealed> {
+    let mut ledger = Ledger::new(ORIGIN);
+    ledger.provide_units(Arc::new(UnitRegister::parse(units.as_bytes()).unwrap()));
+    ledger.provide_contests(Arc::new(ContestRegister::parse(contests.as_bytes()).unwrap()));
+    let take = |ledger: &mut Ledger, entry: &str| {
+        let checked = Entry::parse(entry.as_bytes()).unwrap().check(ledger.keys()).unwrap();
+        ledger.apply(&checked).unwrap();
+    };
+    entries.iter().for_each(|entry| take(&mut ledger, entry));
+    let state = Body::State(ledger.next_state().unwrap()).text();
+    take(&mut ledger, &state);
+    ledger.sealed().unwrap().clone()
+}
+
 impl Example {
     pub fn new() -> Self {
         let (log_key, root_key) = (key(ORIGIN, 1), key("root/ID", 2));
@@ -136,14 +170,22 @@ impl Example {
         let tally = Body::Tally(Box::new(Self::tally_of(&officer, genesis, [97, 84])));
         let tally = tally.sign(&[&party, &officer]);
         let entries = [manifest, mandate, tally];
-        let leaves = [0, 1, 2].map(|i: usize| leaf_hash(entries[i].as_bytes()));
-        let mut frontier = Frontier::new();
-        leaves.iter().for_each(|leaf| frontier.push(*leaf));
-        let checkpoint = Checkpoint::sign(frontier.head(), &log_key).unwrap();
-        let proof = vec![node_hash(&leaves[0], &leaves[1])];
-        let receipt =
-            Receipt { index: 2, proof, checkpoint: checkpoint.clone().into(), extra: None };
-        let receipt = receipt.to_string();
+        let sealed = seal(&units, &contests, &entries);
+        let state = Body::State(sealed.state.clone()).text();
+        let leaf = |i: usize| leaf_hash(entries.get(i).unwrap_or(&state).as_bytes());
+        let leaves = [0, 1, 2, 3].map(leaf);
+        let sign = |size: usize| Checkpoint::sign(head(&leaves[..size]), &log_key).unwrap();
+        let (unsealed, checkpoint) = (sign(3), sign(4));
+        let receipt = |index, proof: &[Hash], checkpoint: &Checkpoint| Receipt {
+            index,
+            proof: proof.to_vec(),
+            checkpoint: checkpoint.clone().into(),
+            extra: None,
+        };
+        let node = node_hash(&leaves[0], &leaves[1]);
+        let first_receipt = receipt(2, &[node], &unsealed).to_string();
+        let state_receipt = receipt(3, &[leaves[2], node], &checkpoint);
+        let receipt = receipt(2, &[leaves[3], node], &checkpoint).to_string();
         let policy = Policy::compose(&[log_key.verifier()], Some(URL), &genesis).unwrap();
         Self {
             log_key,
@@ -153,9 +195,14 @@ impl Example {
             units,
             contests,
             entries,
+            state,
+            sealed,
             leaves,
+            unsealed,
             checkpoint,
+            first_receipt,
             receipt,
+            state_receipt,
             policy,
         }
     }
@@ -193,12 +240,18 @@ impl Example {
         Self::tally_of(&self.officer, self.leaves[0], votes)
     }
 
-    /// What `GET proof/batch/3/1-2` answers.
+    /// What `GET recap-proof/ppwp/<unit>` answers.
+    pub fn recap_proof(&self, unit: &str) -> String {
+        let unsealed = self.sealed.prove("ppwp", unit).unwrap();
+        unsealed.with(self.state_receipt.clone()).to_text()
+    }
+
+    /// What `GET proof/batch/4/1-2` answers.
     pub fn batch_proof(&self) -> String {
-        let plan = Plan::batch(3, &[1, 2]).unwrap();
-        assert_eq!(plan.nodes().len(), 1, "{plan:?}");
-        let hash = self.leaves[0].to_base64();
-        format!("{{\"hashes\":[\"{hash}\"],\"indexes\":[1,2],\"size\":3}}")
+        let plan = Plan::batch(4, &[1, 2]).unwrap();
+        assert_eq!(plan.nodes().len(), 2, "{plan:?}");
+        let [zero, three] = [0, 3].map(|i: usize| self.leaves[i].to_base64());
+        format!("{{\"hashes\":[\"{zero}\",\"{three}\"],\"indexes\":[1,2],\"size\":4}}")
     }
 
     /// What a second tally without `prev` is answered.
@@ -217,13 +270,13 @@ impl Example {
     pub fn blocks(&self) -> Vec<String> {
         let keys = [&self.log_key, &self.root_key, &self.officer, &self.party];
         let line = |key: &&SigningKey| format!("{}\n", key.verifier());
-        let [zero, one, two] = self.leaves;
-        let node = node_hash(&zero, &one);
+        let [zero, one, two, three] = self.leaves;
+        let (left, right) = (node_hash(&zero, &one), node_hash(&two, &three));
         let root = self.checkpoint.head().root;
-        assert_eq!(root, node_hash(&node, &two));
+        assert_eq!(root, node_hash(&left, &right));
         let tree = format!(
-            "leaf 0       {zero}\nleaf 1       {one}\nleaf 2       {two}\nnode 0..2    {node}\n\
-             root of 3    {root}\n"
+            "leaf 0       {zero}\nleaf 1       {one}\nleaf 2       {two}\nleaf 3       {three}\n\
+             node 0..2    {left}\nnode 2..4    {right}\nroot of 4    {root}\n"
         );
         let [manifest, mandate, tally] = self.entries.clone();
         vec![
@@ -233,10 +286,12 @@ impl Example {
             manifest,
             mandate,
             tally,
+            self.state.clone(),
             tree,
             self.checkpoint.note().to_owned(),
             self.receipt.clone(),
             self.batch_proof() + "\n",
+            self.recap_proof(STATION),
             self.policy.clone(),
             self.conflict() + "\n",
         ]

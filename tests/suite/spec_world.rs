@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use jejak_proofs::{
     merkle::{Hash, sha256},
-    note::{KeyKind, SigningKey},
+    note::{Checkpoint, KeyKind, Policy, Receipt, SigningKey},
     tally::{
-        Body, Contest, ContestRegister, Entry, FileRef, Freeze, FreezeReason, Id, KeyRef, Ledger,
-        LogKey, Mandate, MandatedKey, Manifest, Outcome, Reason, Refusal, Registers, Revocation,
-        RevocationReason, Role, Sexes, Tally, Unit, UnitCode, UnitRegister, Word,
+        Attestation, AttestationVerdict, Body, Contest, ContestRegister, Entry, FileRef, Freeze,
+        FreezeReason, Id, KeyRef, Ledger, LogKey, Mandate, MandatedKey, Manifest, Outcome, Reason,
+        Refusal, Registers, Revocation, RevocationReason, Role, Sexes, State, Tally, Unit,
+        UnitCode, UnitRegister, Word,
     },
 };
+
+use super::oracle;
 
 pub const ORIGIN: &str = "log.example/rules";
 pub const ROOTS: [&str; 2] = ["root/A", "root/B"];
@@ -237,6 +240,49 @@ impl World {
             seq,
             ..self.opening(author, unit)
         }
+    }
+
+    /// What this key says of the tally with this leaf hash.
+    pub fn attestation(&self, author: &str, unit: &str, leaf: Hash) -> Attestation {
+        Attestation {
+            by: by(&key(author)),
+            contest: id("ppwp"),
+            election: id("rules"),
+            genesis: self.genesis(),
+            leaf,
+            log: ORIGIN.into(),
+            unit: code(unit),
+            verdict: AttestationVerdict::Agrees,
+        }
+    }
+
+    /// The state that is due, taken.
+    pub fn seal(&mut self) -> State {
+        let state = self.ledger.next_state().unwrap();
+        self.offer_signed(&Body::State(state.clone()).text()).unwrap();
+        state
+    }
+
+    /// The recap proof of a unit under the checkpoint of all entries, the last of them a state.
+    pub fn recap_proof(&self, contest: &str, unit: &str) -> String {
+        let unsealed = self.ledger.sealed().unwrap().prove(contest, unit).unwrap();
+        unsealed.with(self.receipt_of_last()).to_text()
+    }
+
+    /// The receipt of the last entry.
+    pub fn receipt_of_last(&self) -> Receipt {
+        let index = self.leaves.len() - 1;
+        let checkpoint = Checkpoint::sign(oracle::head(&self.leaves), &log_key()).unwrap();
+        Receipt {
+            index: index as u64,
+            proof: oracle::path(&self.leaves, index),
+            checkpoint: checkpoint.into(),
+            extra: None,
+        }
+    }
+
+    pub fn policy(&self) -> String {
+        Policy::compose(&[log_key().verifier()], None, &self.genesis()).unwrap()
     }
 
     pub fn mandate(&self, author: &str, keys: Vec<MandatedKey>) -> Body {

@@ -88,6 +88,11 @@ impl Flags {
         self.0 & (1 << rule as u16) != 0
     }
 
+    /// The rules that are broken in either.
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// The broken rules, in the order of [`FormRule::ALL`].
     pub fn iter(self) -> impl Iterator<Item = FormRule> {
         FormRule::ALL.into_iter().filter(move |rule| self.contains(*rule))
@@ -123,16 +128,27 @@ pub struct UnitFacts {
 
 /// Which rules the form breaks. One function serves flags, findings and reports.
 pub fn check_form(tally: &Tally, unit: &UnitFacts) -> Flags {
-    let mut flags = Flags::default();
-    let a1 = differs(sum(tally.votes.values()), tally.valid);
-    flags.raise(FormRule::A1, a1);
-    flags.raise(FormRule::A2, differs(sum([&tally.valid, &tally.invalid]), tally.total));
+    let sums = [tally.valid, tally.invalid, tally.total];
+    let counts: Vec<Count> = tally.votes.values().copied().chain(sums).collect();
+    let mut flags = check_counts(&counts, unit);
     flags.raise(FormRule::A3, differs(voters(tally), tally.total));
     flags.raise(FormRule::A4, ballots_do_not_balance(tally));
     flags.raise(FormRule::A5, more_voters_than_registered(tally));
-    flags.raise(FormRule::A6, more_votes_than_possible(tally, unit));
-    flags.raise(FormRule::A7, implausible_number(tally, unit));
-    flags.raise(FormRule::A11, a1 && !one_digit_repairs(tally).is_empty());
+    flags.raise(FormRule::A6, more_votes_than_ballots(tally));
+    let repairable = flags.contains(FormRule::A1) && !one_digit_repairs(tally).is_empty();
+    flags.raise(FormRule::A11, repairable);
+    flags
+}
+
+/// The rules that need no more than the numbers which the head of a chain keeps (votes, valid,
+/// invalid, total): A1, A2, A7, and A6 as far as the register decides it.
+pub fn check_counts(counts: &[Count], unit: &UnitFacts) -> Flags {
+    let mut flags = Flags::default();
+    let Some((votes, [valid, invalid, total])) = counts.split_last_chunk() else { return flags };
+    flags.raise(FormRule::A1, differs(sum(votes), *valid));
+    flags.raise(FormRule::A2, differs(sum([valid, invalid]), *total));
+    flags.raise(FormRule::A6, more_votes_than_registered(*total, unit));
+    flags.raise(FormRule::A7, implausible_number(counts, unit));
     flags
 }
 
@@ -162,19 +178,20 @@ fn more_voters_than_registered(tally: &Tally) -> bool {
     more(voters.dpt.l, registered.l) || more(voters.dpt.p, registered.p)
 }
 
-fn more_votes_than_possible(tally: &Tally, unit: &UnitFacts) -> bool {
-    let Some(total) = tally.total.map(u64::from) else { return false };
-    let received = tally.ballots.and_then(|ballots| ballots.received).map(u64::from);
-    // ceil(1.02 n) in integers: the law grants a reserve of 2 % of the registered voters.
-    let limit = unit.registered.sum().filter(|_| !unit.exempt).map(|n| (102 * n).div_ceil(100));
-    received.is_some_and(|received| total > received) || limit.is_some_and(|limit| total > limit)
+fn more_votes_than_ballots(tally: &Tally) -> bool {
+    let received = tally.ballots.and_then(|ballots| ballots.received);
+    matches!((tally.total, received), (Some(total), Some(received)) if total > received)
 }
 
-fn implausible_number(tally: &Tally, unit: &UnitFacts) -> bool {
+fn more_votes_than_registered(total: Count, unit: &UnitFacts) -> bool {
+    // ceil(1.02 n) in integers: the law grants a reserve of 2 % of the registered voters.
+    let limit = unit.registered.sum().filter(|_| !unit.exempt).map(|n| (102 * n).div_ceil(100));
+    matches!((total, limit), (Some(total), Some(limit)) if u64::from(total) > limit)
+}
+
+fn implausible_number(counts: &[Count], unit: &UnitFacts) -> bool {
     let limit = if unit.exempt { FORM_NUMBER_MAX } else { unit.station_max.min(FORM_NUMBER_MAX) };
-    let sums = [tally.valid, tally.invalid, tally.total];
-    let mut numbers = tally.votes.values().chain(&sums).flatten();
-    unit.station && numbers.any(|number| *number > limit)
+    unit.station && counts.iter().flatten().any(|number| *number > limit)
 }
 
 /// One number of which one digit, written otherwise, would make the votes add up to `valid`.

@@ -194,6 +194,20 @@ impl Ledger {
         Ok(outcome)
     }
 
+    /// Judges a manifest as [`apply`](Self::apply) would, and changes nothing.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply); every other kind passes.
+    pub fn check_manifest(&self, checked: &CheckedEntry) -> Result<(), Refusal> {
+        let entry = checked.entry();
+        let Body::Manifest(manifest) = entry.body() else { return Ok(()) };
+        if self.frozen {
+            return Err(Refusal::Frozen);
+        }
+        self.check_place(entry.body())?;
+        self.judge_manifest(entry, manifest, checked.brought()).map(drop)
+    }
+
     /// Passes over an entry that the log should have refused, so that an audit can go on.
     pub fn skip(&mut self) {
         self.size += 1;
@@ -216,12 +230,13 @@ impl Ledger {
         Ok(())
     }
 
-    fn manifest(
-        &mut self,
+    /// All rules of a manifest: what it makes of the election, and the root keys that it adds.
+    fn judge_manifest(
+        &self,
         entry: &Entry,
         manifest: &Manifest,
         roots: &[VerifierKey],
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<(Election, Vec<Arc<Key>>), Refusal> {
         manifest.check_shape()?;
         self.check_succession(manifest)?;
         let new_roots = self.authority.new_roots(roots, self.size)?;
@@ -233,6 +248,16 @@ impl Ledger {
         };
         let election = Election::new(manifest.clone(), self.size, entry.leaf(), units, contests)?;
         self.check_what_is_used(&election)?;
+        Ok((election, new_roots))
+    }
+
+    fn manifest(
+        &mut self,
+        entry: &Entry,
+        manifest: &Manifest,
+        roots: &[VerifierKey],
+    ) -> Result<Outcome, Refusal> {
+        let (election, new_roots) = self.judge_manifest(entry, manifest, roots)?;
         // Nothing can fail from here on.
         self.trails = self.all_trails().into_iter().collect();
         let old = self.election.as_ref().map(|old| &*old.units);

@@ -155,6 +155,13 @@ impl Manifest {
         if rising && public.len() == keys.len() { Ok(keys) } else { Err(refusal) }
     }
 
+    /// Whether a key of the log signs checkpoints of trees of `size` entries while this manifest is
+    /// in force.
+    pub fn log_key_counts(&self, vkey: &str, size: u64) -> bool {
+        let covers = |key: &LogKey| key.from <= size && key.until.is_none_or(|until| size < until);
+        self.log_keys.iter().any(|key| *key.vkey == *vkey && covers(key))
+    }
+
     /// Checks what can be checked without the registers and without the manifest before.
     ///
     /// The root keys were checked when they were read: [`Manifest::root_verifiers`].

@@ -27,7 +27,8 @@ pub use attestation::{Attestation, AttestationVerdict};
 pub use chains::{ChainHead, ChainOwner};
 pub use entry::{Body, CheckedEntry, Entry, SIGNATURES_MAX};
 pub use form::{
-    FORM_NUMBER_MAX, Flags, FormRule, Repair, Severity, UnitFacts, check_form, one_digit_repairs,
+    FORM_NUMBER_MAX, Flags, FormRule, Repair, Severity, UnitFacts, check_counts, check_form,
+    one_digit_repairs,
 };
 pub use ids::{ID_LEN_MAX, Id, KeyRef, Minute, ShapeError, UnitCode, Word};
 pub use json::{JsonError, from_canonical, to_canonical};

@@ -144,6 +144,11 @@ impl Ledger {
         self.chains.about(contest, unit).map(standing).collect()
     }
 
+    /// The number of a unit of the register in force: one that outlasts the register.
+    pub fn unit_number(&self, unit: &str) -> Option<u32> {
+        Some(self.units.of(self.election.as_ref()?.units.slot(unit)?))
+    }
+
     /// The trails of every unit, under numbers that outlast a register.
     pub(super) fn all_trails(&self) -> Vec<((u32, u32), Trail)> {
         let parked = self.trails.iter().map(|(numbers, trail)| (*numbers, trail.clone()));

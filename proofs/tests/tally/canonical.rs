@@ -27,6 +27,7 @@ fn bodies() -> Vec<(Body, SigningKey)> {
         (tally(&world.tally(&key(KPPS), "ppwp", STATION)), key(KPPS)),
         (mandate, key(PPK)),
         (world.revocation(&key(PPK), &key(KPPS), true), key(PPK)),
+        (world.attestation(&key(OBSERVER), "ppwp", STATION, hash(0xab)), key(OBSERVER)),
         (world.freeze(&key(ROOTS[0])), key(ROOTS[0])),
         (manifest(&rules), key(ROOTS[0])),
         (manifest(&founding_manifest()), key(ROOTS[0])),
@@ -320,7 +321,9 @@ fn the_text_is_two_lines_and_nothing_else() {
         for text in texts {
             assert_malformed(&text, &key);
         }
-        for other in ["manifest", "mandate", "revocation", "tally", "freeze"] {
+        let kinds =
+            ["manifest", "mandate", "revocation", "tally", "attestation", "state", "freeze"];
+        for other in kinds {
             if other != kind {
                 assert_malformed(&format!("jejak/{other}/v1\n{json}\n"), &key);
             }

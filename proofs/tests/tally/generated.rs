@@ -154,7 +154,7 @@ fn any_body(rng: &mut Rng, author: &SigningKey) -> Body {
     let by = key_ref(author);
     let (election, genesis) = (any_id(rng), rng.hash());
     let log = text(rng, "abyz019./-").into();
-    match rng.below(8) {
+    match rng.below(10) {
         0 => Body::Manifest(Box::new(any_manifest(rng))),
         1 => {
             let keys = list(rng, |rng| MandatedKey {
@@ -176,6 +176,13 @@ fn any_body(rng: &mut Rng, author: &SigningKey) -> Body {
             let reason = *rng.pick(&[Completed, Compromised, Replaced]);
             let decision = rng.hash();
             Body::Freeze(Freeze { by, decision, election, genesis, log, reason })
+        }
+        4 | 5 => {
+            use AttestationVerdict::{Agrees, Disagrees, NotPresent, Unreadable};
+            let verdict = *rng.pick(&[Agrees, Disagrees, NotPresent, Unreadable]);
+            let (contest, leaf, unit) = (any_id(rng), rng.hash(), any_code(rng));
+            let body = Attestation { by, contest, election, genesis, leaf, log, unit, verdict };
+            Body::Attestation(body)
         }
         _ => Body::Tally(Box::new(any_tally(rng, by))),
     }

@@ -32,6 +32,13 @@ pub enum Action {
         round: &'static str,
         seq: u32,
         prev: Option<Hash>,
+        says: Says,
+    },
+    Attestation {
+        contest: &'static str,
+        unit: &'static str,
+        leaf: Hash,
+        agrees: bool,
     },
     Mandate {
         keys: Vec<Grant>,
@@ -42,12 +49,38 @@ pub enum Action {
     },
     Manifest {
         without_station_two: bool,
+        wide: bool,
         rounds: Vec<&'static str>,
         roots: Vec<&'static str>,
         threshold: usize,
         stale: bool,
     },
+    /// The log's own; nobody signs it.
+    State {
+        wrong: Option<WrongState>,
+    },
     Freeze,
+}
+
+/// What the numbers of a tally are. A first tally cannot withdraw: its numbers are all null.
+#[derive(Clone, Copy, Debug)]
+pub enum Says {
+    Plain,
+    OtherVote,
+    OtherTotal,
+    Unreadable,
+    Withdrawn,
+}
+
+/// In what a state differs from the one that is due.
+#[derive(Clone, Copy, Debug)]
+pub enum WrongState {
+    Contests,
+    Manifest,
+    Recap,
+    Size,
+    /// The one before once more.
+    Old,
 }
 
 pub struct Model {
@@ -59,8 +92,37 @@ pub struct Model {
     pub threshold: usize,
     pub rounds: Vec<&'static str>,
     pub without_station_two: bool,
+    /// Under the contest register with one contest more, and a wider scope of another.
+    pub wide: bool,
     pub frozen: bool,
+    /// What each logged tally is about.
+    tallies: BTreeMap<Hash, (&'static str, &'static str)>,
+    /// Contest, unit and round of each tally.
+    pub spoken: Vec<(&'static str, &'static str, &'static str)>,
+    /// Tally and author of each attestation.
+    attested: BTreeSet<(Hash, String)>,
+    size: usize,
+    covered: usize,
 }
+
+/// Codes with which something may be refused.
+#[derive(Default)]
+struct Codes(BTreeSet<&'static str>);
+
+impl Codes {
+    fn rule(&mut self, holds: bool, code: &'static str) {
+        if !holds {
+            self.0.insert(code);
+        }
+    }
+}
+
+/// The scope of a contest, and that under the wide register.
+const SCOPES: [(&str, &[&str], &[&str]); 3] = [
+    ("ppwp", &["ID"], &["ID"]),
+    ("dpr:3101", &["3101"], &["3101", "320101"]),
+    ("dpd:31", &[], &["31"]),
+];
 
 /// The unit and everything above it: codes nest by prefix.
 fn upwards(unit: &str) -> Vec<&str> {
@@ -122,7 +184,13 @@ impl Model {
             threshold: 2,
             rounds: vec!["regular", "psu", "court"],
             without_station_two: false,
+            wide: false,
             frozen: false,
+            tallies: BTreeMap::new(),
+            spoken: Vec::new(),
+            attested: BTreeSet::new(),
+            size: 1,
+            covered: 0,
         }
     }
 
@@ -172,7 +240,7 @@ impl Model {
         }
     }
 
-    fn covers(&self, label: &str, unit: &str, contest: Option<&str>) -> bool {
+    pub fn covers(&self, label: &str, unit: &str, contest: Option<&str>) -> bool {
         self.keys.get(label).is_some_and(|Known { grant, .. }| {
             let contest = grant.contest.is_none() || grant.contest == contest;
             contest && self.exists(grant.unit) && upwards(unit).contains(&grant.unit)
@@ -207,113 +275,154 @@ impl Model {
         self.heads.values()
     }
 
+    pub fn tallies(&self) -> impl Iterator<Item = (&Hash, &(&'static str, &'static str))> {
+        self.tallies.iter()
+    }
+
     /// Every code with which this may be refused; none if it must be taken.
     pub fn judge(&self, signers: &[String], action: &Action) -> BTreeSet<&'static str> {
-        let mut codes = BTreeSet::new();
-        let mut rule = |holds: bool, code| {
-            if !holds {
-                codes.insert(code);
-            }
-        };
-        rule(!self.frozen, "log_frozen");
-        let new_roots: Vec<&str> = match action {
-            Action::Manifest { roots, .. } => roots
-                .iter()
-                .filter(|root| !self.roots.contains(root) && !self.retired.contains(**root))
-                .copied()
-                .collect(),
-            _ => Vec::new(),
-        };
-        let added = |label: &str| new_roots.contains(&label);
-        for label in signers.iter().filter(|label| !added(label)) {
+        let mut codes = Codes::default();
+        if let Action::State { wrong } = action {
+            // The one thing that may follow a freeze.
+            codes.rule(wrong.is_none() && self.covered < self.size, "out_of_scope");
+            return codes.0;
+        }
+        codes.rule(!self.frozen, "log_frozen");
+        let new_roots = self.new_roots(action);
+        for label in signers.iter().filter(|label| !new_roots.contains(&&***label)) {
             let refused = self.line(label);
-            rule(refused.is_none(), refused.unwrap_or_default());
+            codes.rule(refused.is_none(), refused.unwrap_or_default());
         }
-        let author = &signers[0];
         match action {
-            Action::Tally { contest, unit, round, seq, prev } => {
-                let takes_part = *contest != "dpr:3101"
-                    || upwards(unit).contains(&"3101")
-                    || upwards("3101").contains(unit);
-                rule(self.exists(unit) && takes_part, "invalid_unit");
-                rule(self.rounds.contains(round), "invalid_round");
-                for label in signers {
-                    rule(self.covers(label, unit, Some(contest)), "out_of_scope");
-                }
-                let role = self.keys.get(author).map_or("", |key| key.grant.role);
-                let may = if *seq == 0 { may_open } else { may_revise };
-                rule(may(role, level(unit)), "out_of_scope");
-                let head = self.head(author, contest, unit, round);
-                let extends = match head {
-                    None => *seq == 0,
-                    Some((leaf, head)) => *seq == head + 1 && *prev == Some(leaf),
-                };
-                rule(extends, "conflict");
-            }
-            Action::Mandate { keys } => {
-                let mut labels = BTreeSet::new();
-                for grant in keys {
-                    rule(self.exists(grant.unit), "invalid_unit");
-                    let new = !self.keys.contains_key(&grant.label) && labels.insert(&grant.label);
-                    rule(new, "duplicate");
-                    for label in signers.iter().filter(|_| !self.is_root(author)) {
-                        let able = self.keys.get(label).is_some_and(|key| {
-                            let contest = key.grant.contest.is_none() || grant.contest.is_some();
-                            may_grant(key.grant.role, grant.role) && key.depth < 8 && contest
-                        });
-                        rule(able && self.covers(label, grant.unit, grant.contest), "out_of_scope");
-                    }
-                }
-                rule(!self.is_root(author) || self.enough_roots(signers), "out_of_scope");
-            }
+            Action::Tally { .. } => self.judge_tally(signers, action, &mut codes),
+            Action::Attestation { .. } => self.judge_attestation(signers, action, &mut codes),
+            Action::Mandate { keys } => self.judge_mandate(signers, keys, &mut codes),
             Action::Revocation { key, subtree } => {
-                let target = self.keys.get(key);
-                rule(target.is_some(), "invalid_key");
-                let above: Vec<_> =
-                    self.granters(key).iter().map(|key| &*key.grant.label).collect();
-                let may = match self.is_root(author) {
-                    true => self.enough_roots(signers),
-                    false => signers.iter().all(|label| label == key || above.contains(&&**label)),
-                };
-                rule(may, "out_of_scope");
-                let adds = match target.and_then(|key| key.revoked) {
-                    None => true,
-                    Some(fell_with_all) => !fell_with_all && *subtree,
-                };
-                rule(adds && !self.fell_from_above(key), "duplicate");
+                self.judge_revocation(signers, key, *subtree, &mut codes);
             }
-            Action::Manifest { without_station_two: _, rounds, roots, threshold, stale } => {
-                let used: BTreeSet<&str> = self.heads.keys().map(|chain| &*chain.2).collect();
-                let kept = |rounds: &[&'static str]| {
-                    rounds
-                        .iter()
-                        .filter(|round| used.contains(**round))
-                        .copied()
-                        .collect::<Vec<_>>()
-                };
-                rule(kept(rounds) == kept(&self.rounds), "invalid_rounds");
-                rule(!stale, "invalid_previous");
-                rule((1..=roots.len()).contains(threshold), "invalid_threshold");
-                rule(roots.iter().all(|root| !self.retired.contains(root)), "duplicate");
-                let signed = |root: &&str| signers.iter().any(|label| label == root);
-                rule(roots.iter().filter(|root| added(root)).all(signed), "out_of_scope");
-                let old: Vec<_> = signers.iter().filter(|label| !added(label)).cloned().collect();
-                rule(self.enough_roots(&old), "out_of_scope");
-            }
-            Action::Freeze => rule(self.enough_roots(signers), "out_of_scope"),
+            Action::Manifest { .. } => self.judge_manifest(signers, action, &mut codes),
+            Action::State { .. } => {}
+            Action::Freeze => codes.rule(self.enough_roots(signers), "out_of_scope"),
         }
-        codes
+        codes.0
+    }
+
+    /// Root keys that a manifest adds.
+    fn new_roots<'a>(&self, action: &'a Action) -> Vec<&'a str> {
+        let Action::Manifest { roots, .. } = action else { return Vec::new() };
+        let new = |root: &&&str| !self.roots.contains(*root) && !self.retired.contains(**root);
+        roots.iter().filter(new).copied().collect()
+    }
+
+    /// What a tally and an attestation have in common: contest, unit, and whose they are.
+    fn judge_place(&self, signers: &[String], contest: &str, unit: &str, codes: &mut Codes) {
+        let (_, narrow, wide) = SCOPES.into_iter().find(|(id, ..)| *id == contest).unwrap();
+        let scope = if self.wide { wide } else { narrow };
+        codes.rule(!scope.is_empty(), "invalid_contest");
+        let near = |top: &&str| upwards(unit).contains(top) || upwards(top).contains(&unit);
+        codes.rule(self.exists(unit) && scope.iter().any(near), "invalid_unit");
+        for label in signers {
+            codes.rule(self.covers(label, unit, Some(contest)), "out_of_scope");
+        }
+    }
+
+    fn judge_tally(&self, signers: &[String], action: &Action, codes: &mut Codes) {
+        let Action::Tally { contest, unit, round, seq, prev, .. } = action else { return };
+        let author = &signers[0];
+        self.judge_place(signers, contest, unit, codes);
+        codes.rule(self.rounds.contains(round), "invalid_round");
+        let role = self.keys.get(author).map_or("", |key| key.grant.role);
+        let may = if *seq == 0 { may_open } else { may_revise };
+        codes.rule(may(role, level(unit)), "out_of_scope");
+        let extends = match self.head(author, contest, unit, round) {
+            None => *seq == 0,
+            Some((leaf, head)) => *seq == head + 1 && *prev == Some(leaf),
+        };
+        codes.rule(extends, "conflict");
+    }
+
+    fn judge_attestation(&self, signers: &[String], action: &Action, codes: &mut Codes) {
+        let Action::Attestation { contest, unit, leaf, .. } = action else { return };
+        self.judge_place(signers, contest, unit, codes);
+        codes.rule(self.tallies.get(leaf) == Some(&(contest, unit)), "invalid_leaf");
+        let author = &signers[0];
+        codes.rule(self.owner(author) == *author, "out_of_scope");
+        codes.rule(!self.attested.contains(&(*leaf, author.clone())), "duplicate");
+    }
+
+    fn judge_mandate(&self, signers: &[String], keys: &[Grant], codes: &mut Codes) {
+        let (author, mut labels) = (&signers[0], BTreeSet::new());
+        for grant in keys {
+            codes.rule(self.exists(grant.unit), "invalid_unit");
+            let new = !self.keys.contains_key(&grant.label) && labels.insert(&grant.label);
+            codes.rule(new, "duplicate");
+            for label in signers.iter().filter(|_| !self.is_root(author)) {
+                let able = self.keys.get(label).is_some_and(|key| {
+                    let contest = key.grant.contest.is_none() || grant.contest.is_some();
+                    may_grant(key.grant.role, grant.role) && key.depth < 8 && contest
+                });
+                codes.rule(able && self.covers(label, grant.unit, grant.contest), "out_of_scope");
+            }
+        }
+        codes.rule(!self.is_root(author) || self.enough_roots(signers), "out_of_scope");
+    }
+
+    fn judge_revocation(&self, signers: &[String], key: &str, subtree: bool, codes: &mut Codes) {
+        let target = self.keys.get(key);
+        codes.rule(target.is_some(), "invalid_key");
+        let above: Vec<_> = self.granters(key).iter().map(|key| &*key.grant.label).collect();
+        let may = match self.is_root(&signers[0]) {
+            true => self.enough_roots(signers),
+            false => signers.iter().all(|label| label == key || above.contains(&&**label)),
+        };
+        codes.rule(may, "out_of_scope");
+        let adds = match target.and_then(|key| key.revoked) {
+            None => true,
+            Some(fell_with_all) => !fell_with_all && subtree,
+        };
+        codes.rule(adds && !self.fell_from_above(key), "duplicate");
+    }
+
+    fn judge_manifest(&self, signers: &[String], action: &Action, codes: &mut Codes) {
+        let Action::Manifest { wide, rounds, roots, threshold, stale, .. } = action else { return };
+        let added = self.new_roots(action);
+        let used: BTreeSet<&str> = self.heads.keys().map(|chain| &*chain.2).collect();
+        let kept = |rounds: &[&'static str]| {
+            rounds.iter().filter(|round| used.contains(**round)).copied().collect::<Vec<_>>()
+        };
+        codes.rule(kept(rounds) == kept(&self.rounds), "invalid_rounds");
+        let extra_used = self.heads.keys().any(|chain| chain.0 == "dpd:31");
+        codes.rule(*wide || !extra_used, "invalid_registers");
+        codes.rule(!stale, "invalid_previous");
+        codes.rule((1..=roots.len()).contains(threshold), "invalid_threshold");
+        codes.rule(roots.iter().all(|root| !self.retired.contains(root)), "duplicate");
+        let signed = |root: &&str| signers.iter().any(|label| label == root);
+        codes.rule(added.iter().all(signed), "out_of_scope");
+        let old: Vec<_> =
+            signers.iter().filter(|label| !added.contains(&&***label)).cloned().collect();
+        codes.rule(self.enough_roots(&old), "out_of_scope");
     }
 
     /// Takes what was judged to be right.
     pub fn take(&mut self, signers: &[String], action: &Action, leaf: Hash) {
+        self.size += 1;
+        if matches!(action, Action::State { .. }) {
+            self.covered = self.size;
+            return;
+        }
         let author = &signers[0];
         match action {
             Action::Tally { contest, unit, round, seq, .. } => {
+                self.tallies.insert(leaf, (contest, unit));
+                self.spoken.push((contest, unit, round));
                 let owner = self.owner(author);
                 let chain = (contest.to_string(), unit.to_string(), round.to_string(), owner);
                 self.heads.insert(chain, (leaf, *seq));
             }
+            Action::Attestation { leaf, .. } => {
+                self.attested.insert((*leaf, author.clone()));
+            }
+            Action::State { .. } => {}
             Action::Mandate { keys } => {
                 let granter = (!self.is_root(author)).then(|| author.clone());
                 let depth = granter.as_ref().map_or(0, |label| self.keys[label].depth) + 1;
@@ -326,8 +435,8 @@ impl Model {
             Action::Revocation { key, subtree } => {
                 self.keys.get_mut(key).unwrap().revoked = Some(*subtree);
             }
-            Action::Manifest { without_station_two, rounds, roots, threshold, .. } => {
-                self.without_station_two = *without_station_two;
+            Action::Manifest { without_station_two, wide, rounds, roots, threshold, .. } => {
+                (self.without_station_two, self.wide) = (*without_station_two, *wide);
                 self.retired.extend(self.roots.iter().filter(|root| !roots.contains(root)));
                 (self.rounds, self.roots) = (rounds.clone(), roots.clone());
                 self.threshold = *threshold;

@@ -362,6 +362,7 @@ fn codes_are_those_of_the_specification() {
         (Refusal::Conflict { head: None }, "conflict"),
         (Refusal::Duplicate, "duplicate"),
         (Refusal::Frozen, "log_frozen"),
+        (Refusal::State, "out_of_scope"),
         (Refusal::Invalid(Field::StationKinds), "invalid_station_kinds"),
     ];
     for (refusal, code) in codes {

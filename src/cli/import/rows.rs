@@ -7,7 +7,7 @@ use jejak_proofs::{
     tally::{Ballots, Body, Count, Id, Sexes, Tally, UnitCode, Voters},
 };
 
-use super::book::Terms;
+use super::book::{Run, Terms};
 
 /// A table of results, read and checked.
 #[derive(Debug)]
@@ -171,6 +171,13 @@ impl Row {
         }
     }
 
+    /// The numbers that a recap sums up, by the name of their box.
+    pub fn results(&self) -> Vec<(String, Count)> {
+        let sums = [("valid", self.valid), ("invalid", self.invalid), ("total", self.total)];
+        let votes = self.votes.iter().map(|(option, count)| (format!("votes.{option}"), *count));
+        votes.chain(sums.map(|(name, count)| (name.to_owned(), count))).collect()
+    }
+
     /// Everything that the row says about its unit, as text that is equal for equal rows.
     pub fn content(&self) -> String {
         format!(
@@ -196,8 +203,7 @@ pub struct Statement<'a> {
 
 impl Statement<'_> {
     /// The body of the tally. The same row under the same terms gives the same bytes.
-    pub fn body(&self, terms: &Terms) -> Body {
-        let run = terms.run();
+    pub fn body(&self, terms: &Terms, run: &Run) -> Body {
         let revision = self.seq > 0;
         Body::Tally(Box::new(Tally {
             ballots: self.row.ballots,

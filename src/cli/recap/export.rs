@@ -89,7 +89,7 @@ pub fn run(args: ExportArgs, output: &Output) -> Result<Exit, Failure> {
             if let Err(error) = written.or_else(ignore_broken_pipe) {
                 return Err(Failure::new(Exit::Failure, format!("stdout: {error}")));
             }
-            output.aside(said);
+            output.notice(|| said.clone(), &json!({"size": size, "units": units}));
         }
         Some(file) => {
             files::stream(file, |out| write(out))?;
@@ -163,7 +163,8 @@ fn failure(error: ReplayError) -> Failure {
         ReplayError::Fetch(error) => return place::unreachable(error),
         ReplayError::Checkpoint(error) => exit_of_checkpoint(&error),
         ReplayError::Genesis => Exit::Fork,
-        ReplayError::Refused { .. } | ReplayError::Root { .. } => Exit::RulesBroken,
+        ReplayError::Refused { .. } => Exit::RulesBroken,
+        ReplayError::Root { .. } => Exit::Inclusion,
         ReplayError::Unsealed { .. } => Exit::TryAgain,
         _ => Exit::Failure,
     };

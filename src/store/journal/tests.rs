@@ -254,9 +254,13 @@ fn the_reserve_of_the_disk_is_an_answer_too() {
         let error = journal.reserve(framed_len).unwrap_err();
         let StoreError::NoSpace { free, needed, .. } = error else { panic!("{error}") };
         assert!(free > 0 && needed >= u64::MAX / 2, "{free} {needed}");
+        let checked = journal.check_room(framed_len).unwrap_err();
+        assert!(matches!(checked, StoreError::NoSpace { needed: same, .. } if same == needed));
     }
     assert!(snapshot(&path) == before);
     journal.options = small(2);
+    journal.check_room(5000).unwrap();
+    assert!(snapshot(&path) == before, "looking takes nothing");
     commit(&mut journal, &record(1, &[5000]));
     let dir = path.parent().unwrap().join("other");
     assert!(matches!(Journal::create(&dir, full), Err(StoreError::NoSpace { .. })));
@@ -272,6 +276,9 @@ fn the_reserve_comes_on_top_of_a_new_segment() {
     std::os::unix::fs::symlink("/dev/full", path.join("new.tmp")).unwrap();
     let error = journal.reserve(3).unwrap_err();
     assert!(matches!(error, StoreError::NoSpace { needed, .. } if needed == 5 + (1 << 60)));
+    assert!(matches!(journal.check_room(3), Err(StoreError::NoSpace { .. })));
+    let too_long = journal.check_room(RECORD_LEN_MAX).unwrap_err();
+    assert!(matches!(too_long, StoreError::TooLong { .. }), "{too_long}");
 }
 
 /// A full disk in the middle of a new segment: /dev/full fails every write with ENOSPC.

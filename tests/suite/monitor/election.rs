@@ -52,12 +52,19 @@ pub struct Clerk {
     pub election: String,
     pub genesis: Option<Hash>,
     pub manifest: Vec<u8>,
+    pub log_keys: Value,
 }
 
 impl Clerk {
     pub fn new() -> Self {
-        let mut clerk =
-            Self { election: "id-2024".to_owned(), genesis: None, manifest: Vec::new() };
+        let vkey = key(ORIGIN).verifier().to_string();
+        Self::with(json!([{"from": 0, "until": null, "vkey": vkey}]))
+    }
+
+    /// Whose manifest lets these keys sign checkpoints.
+    pub fn with(log_keys: Value) -> Self {
+        let election = "id-2024".to_owned();
+        let mut clerk = Self { election, genesis: None, manifest: Vec::new(), log_keys };
         clerk.manifest = clerk.manifest_entry(1, STATIONS, None);
         clerk.genesis = Some(leaf_hash(&clerk.manifest));
         clerk
@@ -80,7 +87,7 @@ impl Clerk {
             "genesis": self.genesis,
             "levels": ["nation", "village", "tps"],
             "log": ORIGIN,
-            "log_keys": [{"from": 0, "until": null, "vkey": key(ORIGIN).verifier().to_string()}],
+            "log_keys": self.log_keys,
             "previous": previous,
             "reason": previous.map(|_| "registers"),
             "registers": {"contests": file(&contests()), "units": file(&units(stations))},

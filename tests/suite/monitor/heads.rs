@@ -2,9 +2,9 @@
 
 use jejak_proofs::{
     merkle::{Hash, TreeHead, leaf_hash, sha256},
-    note::{Checkpoint, Conviction, CosigningKey, Evidence, KeyKind, Policy},
+    note::{Checkpoint, Conviction, CosigningKey, Evidence, KeyKind, Policy, SigningKey},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Run,
@@ -125,6 +125,41 @@ fn a_checkpoint_that_the_log_did_not_sign() {
     }
     fake.show(&log);
     assert_eq!(desk.run(&fake, &[]).exit, 0);
+}
+
+// SPEC [C8]
+#[test]
+fn a_checkpoint_by_a_key_that_does_not_count_for_its_size() {
+    let old = key(ORIGIN);
+    let seed = *sha256(b"next").as_bytes();
+    let new = SigningKey::from_seed(ORIGIN, KeyKind::Ed25519, seed).unwrap();
+    let window = |key: &SigningKey, from: u64, until: Value| json!({"from": from, "until": until, "vkey": key.verifier().to_string()});
+    let clerk = Clerk::with(json!([window(&old, 0, json!(3)), window(&new, 3, Value::Null)]));
+    let mut log = vec![clerk.manifest.clone(), clerk.mandate("root/ID", "official/ID")];
+    log.extend((0..2).map(|number| clerk.tally("official/ID", number, (1, 1))));
+    let keys = [old.verifier(), new.verifier()];
+    let desk = Desk::with(&Policy::compose(&keys, None, &clerk.genesis.unwrap()).unwrap());
+    let fake = Fake::serve(&log[..2]);
+    assert_eq!(desk.run(&fake, &[]).exit, 0);
+    // Any key may add its line beside one that counts.
+    let [by_old, by_new] = [&old, &new].map(|key| checkpoint(&log, key));
+    let line = by_old.note().rsplit_once("\n\n").unwrap().1;
+    let by_both = by_new.with_lines(&[line]).unwrap();
+    for (shown, exit) in [(&by_new, 0), (&by_both, 0), (&by_old, 19)] {
+        let desk = desk.copy();
+        fake.show(&log);
+        fake.change("checkpoint", |note| *note = shown.note().into());
+        let run = desk.run(&fake, &[]);
+        assert_eq!(run.exit, exit, "{:?} {}", run.lines, run.errors);
+        if exit == 19 {
+            assert_eq!(run.conviction()["id"], "L1");
+            let detail = "no key that `log_keys` names for 4 entries signed them";
+            assert_eq!(run.conviction()["detail"], detail);
+            // It was signed, and stays so; it is said once.
+            let again = desk.run(&fake, &[]);
+            assert_eq!((again.exit, again.counts()), (19, run.counts()));
+        }
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! jejak/recap-proof/v1
-//! {"contest":"ppwp","contest_hashes":[],"contest_index":0,"levels":[...],"options":[...],"unit":{...}}
+//! {"contest":"ppwp","contest_hashes":[],"contest_index":0,"levels":[...],...,"unit":{...}}
 //!
 //! jejak/state/v1
 //! {"contests":1,"manifest":"...","recap":"...","size":3}
@@ -392,5 +392,39 @@ pub(super) fn level(recap: &ContestRecap, region: Place, child: Place) -> Level 
         record: *recap.record(region),
         siblings,
         unit: recap.code(region).parse().expect("codes of a register are codes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// From below and from above: where the siblings of a child stand, and what they are.
+    #[test]
+    fn sides_are_those_of_the_path_of_rfc_6962() {
+        type Range = (u32, u32);
+        let join = |left: &Range, right: &Range| {
+            assert_eq!(left.1, right.0);
+            (left.0, right.1)
+        };
+        for count in 1..=70 {
+            let leaves: Vec<Range> = (0..count).map(|n| (n, n + 1)).collect();
+            assert_eq!(root(&leaves, &join), (0, count));
+            for index in 0..count {
+                let mut joined = (index, index + 1);
+                let mut sides = sides(index, count).into_iter();
+                path(&leaves, index as usize, &join, &mut |sibling| {
+                    joined = match sides.next() {
+                        Some(Side::Left) => join(sibling, &joined),
+                        Some(Side::Right) => join(&joined, sibling),
+                        None => panic!("no side for a sibling of {index} of {count}"),
+                    };
+                });
+                assert!(sides.next().is_none(), "{index} of {count}");
+                assert_eq!(joined, (0, count));
+            }
+        }
+        assert_eq!(sides(u32::MAX - 1, u32::MAX).len(), 31);
+        assert_eq!(sides(0, u32::MAX).len(), 32);
     }
 }

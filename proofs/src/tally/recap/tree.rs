@@ -343,3 +343,146 @@ pub fn station_counters_fit(status: Status, counters: &[u64]) -> bool {
         && at(counter::DISPUTED) == is(Status::Disputed)
         && (!absent || empty && at(counter::UNREADABLE) == 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::{format, string::String};
+
+    use super::*;
+    use crate::{merkle::sha256, tally::register::UNIT_HEADER};
+
+    const OPTIONS: usize = 2;
+
+    /// Regions with one to nine stations each: every way in which up to nine children join.
+    fn empty() -> ContestRecap {
+        let mut text = String::from(UNIT_HEADER) + "\nA,,top,The top,,\n";
+        for region in 1..=9 {
+            text += &format!("A{region},A,region,A region,,\n");
+            (1..=region).for_each(|n| text += &format!("A{region}.{n},A{region},tps,,1,2\n"));
+        }
+        let units = Arc::new(UnitRegister::parse(text.as_bytes()).expect("a register"));
+        let id = |text: &str| text.parse().expect("an id");
+        let options = (0..OPTIONS).map(|n| id(&format!("{n}"))).collect();
+        let scope = vec!["A".parse().expect("a code")];
+        let contest = Contest { id: id("x"), options, scope };
+        let shape = Shape::new(&contest, &units, |slot| units.kind(slot).as_str() == "tps");
+        ContestRecap::new(&contest, Arc::new(shape.expect("a scope")), units)
+    }
+
+    /// What one update does; `index` decides all of it.
+    fn update(recap: &mut ContestRecap, place: Place, index: u64) {
+        let leaf = sha256(&index.to_be_bytes());
+        let seed = index as u32;
+        recap.note(place, index, &leaf);
+        if seed % 5 == 4 {
+            recap.set(place, Status::None, None);
+            return;
+        }
+        let status = [Status::Single, Status::Corrected, Status::Disputed][(seed % 3) as usize];
+        let numbers: Vec<u32> = (0..OPTIONS as u32 + 3).map(|n| seed.rotate_left(7 * n)).collect();
+        let nulls = [seed % 7 & 0b11];
+        recap.set(place, status, Some((RecordHead { index, leaf }, Values::new(&numbers, &nulls))));
+    }
+
+    /// Numbers that look random, the same each time.
+    fn random(state: &mut u64) -> usize {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (*state >> 33) as usize
+    }
+
+    /// Entries about different units in any order, hashed in batches of any size, lead where
+    /// building the whole tree leads. Entries about one unit keep their order: trails bind it.
+    #[test]
+    fn any_order_and_any_batches_of_updates_lead_to_the_tree_built_at_once() {
+        let count = empty().shape().count();
+        let mut state = 7;
+        let updates: Vec<(Place, u64)> =
+            (0..120_u64).map(|index| ((random(&mut state) % count) as Place, index)).collect();
+        let mut whole = empty();
+        updates.iter().for_each(|(place, index)| update(&mut whole, *place, *index));
+        whole.settle();
+        for round in 0..100 {
+            let mut queues: Vec<Vec<(Place, u64)>> = vec![vec![]; count];
+            updates.iter().rev().for_each(|next| queues[next.0 as usize].push(*next));
+            let mut recap = empty();
+            if round % 2 == 0 {
+                recap.settle();
+            }
+            let mut sealed: Vec<(ContestRecap, Hash)> = vec![];
+            while queues.iter().any(|queue| !queue.is_empty()) {
+                let queue = random(&mut state) % count;
+                let Some((place, index)) = queues[queue].pop() else { continue };
+                update(&mut recap, place, index);
+                if random(&mut state) % 9 == 0 {
+                    recap.settle();
+                    sealed.push((recap.clone(), *recap.hash(0)));
+                }
+            }
+            recap.settle();
+            for place in 0..count as Place {
+                assert_eq!(recap.hash(place), whole.hash(place), "{}", recap.code(place));
+                assert_eq!(recap.record(place), whole.record(place));
+                assert_eq!(recap.counters(place), whole.counters(place));
+                assert_eq!(recap.entries(place), whole.entries(place));
+            }
+            for (mut recap, hash) in sealed {
+                assert_eq!(*recap.hash(0), hash, "a clone changed");
+                (recap.new, recap.stale) = (true, BTreeSet::new());
+                recap.settle();
+                assert_eq!(*recap.hash(0), hash, "a clone was not whole");
+            }
+        }
+    }
+
+    #[test]
+    fn trails_that_were_taken_are_given_back() {
+        let mut old = empty();
+        let count = old.shape().count() as Place;
+        (0..90).for_each(|index| update(&mut old, index as Place * 7 % (count - 1), index));
+        let mut new = empty();
+        for place in 0..count {
+            let Some((record, indexes)) = old.take_trail(place) else {
+                assert_eq!(place, count - 1, "the one that nothing was said about");
+                continue;
+            };
+            new.restore_trail(place, record.entries, record.trail, &indexes);
+            assert_eq!(new.take_trail(place).map(|taken| taken.1), Some(indexes));
+            assert_eq!(new.record(place).trail, record.trail);
+            assert_eq!((new.record(place).head, new.record(place).status), (None, Status::None));
+        }
+        // The list goes on where it was.
+        update(&mut old, 1, 90);
+        update(&mut new, 1, 90);
+        assert_eq!(new.entries(1), old.entries(1));
+        assert_eq!(new.record(1), old.record(1));
+    }
+
+    #[test]
+    fn counters_of_a_station_fit_its_status_only() {
+        let zeros = [0, 0, 0, 0, 0];
+        let row = |numbers: [u64; 5], rest: [u64; 6]| [&numbers[..], &rest[..]].concat();
+        let told = [1, 2, 3, 4, 7];
+        let all = [Status::None, Status::Disputed, Status::Corrected, Status::Single];
+        let rows = [
+            (row(zeros, [9, 1, 0, 0, 0, 0]), Some(Status::None)),
+            (row(told, [9, 1, 1, 0, 1, 0]), Some(Status::Disputed)),
+            (row(told, [9, 1, 1, 1, 0, 3]), Some(Status::Corrected)),
+            (row(told, [9, 1, 1, 0, 0, 5]), Some(Status::Single)),
+            (row(told, [9, 1, 0, 0, 0, 0]), None),
+            (row(zeros, [9, 1, 0, 0, 0, 1]), None),
+            (row(told, [9, 0, 1, 0, 0, 0]), None),
+            (row(told, [9, 2, 1, 0, 0, 0]), None),
+            (row(told, [9, 1, 2, 0, 0, 0]), None),
+            (row(told, [9, 1, 1, 1, 1, 0]), None),
+            (row(told, [9, 1, 1, 2, 0, 0]), None),
+            (vec![1; 8], None),
+            (vec![], None),
+        ];
+        for (row, fits) in rows {
+            for status in all {
+                let expected = fits == Some(status);
+                assert_eq!(station_counters_fit(status, &row), expected, "{status:?} {row:?}");
+            }
+        }
+    }
+}

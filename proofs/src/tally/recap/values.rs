@@ -15,6 +15,12 @@ pub struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
+    /// These numbers, those of which are null whose bit is set: 32 bits a word, the lowest first.
+    pub fn new(numbers: &'a [u32], nulls: &'a [u32]) -> Self {
+        debug_assert_eq!(nulls.len(), numbers.len().div_ceil(WORD));
+        Self { numbers, nulls }
+    }
+
     /// The numbers in order; `None` is unreadable.
     pub fn counts(self) -> impl Iterator<Item = Count> + 'a {
         let null = move |place: usize| self.nulls[place / WORD] >> (place % WORD) & 1 == 1;
@@ -77,7 +83,7 @@ impl ValueTable {
     pub fn get(&self, place: ValueRef) -> Values<'_> {
         let (start, count) = (place.start as usize, usize::from(place.count));
         let (numbers, rest) = self.words[start..].split_at(count);
-        Values { numbers, nulls: &rest[..count.div_ceil(WORD)] }
+        Values::new(numbers, &rest[..count.div_ceil(WORD)])
     }
 }
 
