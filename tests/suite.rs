@@ -44,6 +44,8 @@ mod python;
 mod read_only;
 #[path = "suite/readme.rs"]
 mod readme;
+#[path = "suite/recap_cli.rs"]
+mod recap_cli;
 #[path = "suite/recovery.rs"]
 mod recovery;
 #[path = "suite/sealed.rs"]

@@ -5,7 +5,7 @@ use std::path::Path;
 use jejak_proofs::{
     merkle::ENTRY_LEN_MAX,
     note::SigningKey,
-    tally::{Body, Entry, Freeze, KeyRef, Mandate, Manifest, Revocation, Tally},
+    tally::{Attestation, Body, Entry, Freeze, KeyRef, Mandate, Manifest, Revocation, Tally},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
@@ -31,7 +31,9 @@ pub fn read(
     let mut body = strict::object(&text)
         .map_err(|error| Failure::config(format!("{name} is not a JSON object: {error}")))?;
     let kind = kind(&body).ok_or_else(|| {
-        Failure::config(format!("{name} is none of tally, mandate, revocation, manifest, freeze"))
+        Failure::config(format!(
+            "{name} is none of tally, attestation, mandate, revocation, manifest, freeze"
+        ))
     })?;
     fill(&mut body, "log", || Ok(json!(place.origin)))?;
     fill(&mut body, "election", || Ok(json!(election()?)))?;
@@ -76,6 +78,7 @@ fn typed(path: &Path, kind: &str, fields: &Map<String, Value>) -> Result<Body, F
             "manifest" => fault::<Manifest>(fields, &text),
             "mandate" => fault::<Mandate>(fields, &text),
             "revocation" => fault::<Revocation>(fields, &text),
+            "attestation" => fault::<Attestation>(fields, &text),
             _ => fault::<Freeze>(fields, &text),
         };
         let fault = fault.unwrap_or_else(|| refusal.to_string());
@@ -147,6 +150,7 @@ fn kind(body: &Map<String, Value>) -> Option<&'static str> {
         ("root_keys", "manifest"),
         ("keys", "mandate"),
         ("subtree", "revocation"),
+        ("verdict", "attestation"),
     ];
     let found = marks.into_iter().find(|(field, _)| body.contains_key(*field));
     found.map(|(_, kind)| kind).or_else(|| body.contains_key("decision").then_some("freeze"))

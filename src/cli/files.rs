@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read as _, Write as _},
+    io::{self, BufWriter, Read as _, Write as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
@@ -84,11 +84,30 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 fn try_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    try_stream(path, |file| file.write_all(bytes))
+}
+
+/// Writes a file as [`write`], by pieces.
+pub fn stream(
+    path: &Path,
+    fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> Result<(), Failure> {
+    try_stream(path, |file| {
+        let mut buffer = BufWriter::new(file.try_clone()?);
+        fill(&mut buffer).and_then(|()| buffer.flush())
+    })
+    .map_err(|error| unwritable(path, &error))
+}
+
+fn try_stream(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);
     let mut file = File::create(&temporary)?;
-    file.write_all(bytes)?;
+    if let Err(error) = fill(&mut file) {
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
     file.sync_all()?;
     fs::rename(&temporary, path)?;
     File::open(parent(path))?.sync_all()

@@ -1,6 +1,7 @@
 //! The command line: wires the parts together. One verb, one file.
 
 mod against;
+mod attest;
 mod demo;
 mod docs;
 mod draft;
@@ -9,6 +10,7 @@ mod exit;
 mod export;
 mod files;
 mod fsck;
+mod history;
 mod import;
 mod init;
 mod key;
@@ -17,6 +19,7 @@ mod manifest;
 mod monitor;
 mod output;
 mod place;
+mod recap;
 mod refusal;
 mod registers;
 mod serve;
@@ -64,7 +67,10 @@ enum Verb {
     Submit(submit::SubmitArgs),
     Import(import::ImportArgs),
     Receipt(import::ReceiptArgs),
+    Attest(attest::AttestArgs),
     Verify(verify::VerifyArgs),
+    Recap(recap::RecapArgs),
+    History(history::HistoryArgs),
     Monitor(monitor::MonitorArgs),
     Fsck(fsck::FsckArgs),
     Export(export::ExportArgs),
@@ -116,10 +122,12 @@ fn usage(error: &clap::Error) -> Failure {
 
 fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
     match verb {
+        Verb::Attest(args) => attest::run(args, output),
         Verb::Completions(args) => docs::completions(&args, output),
         Verb::Demo(args) => demo::run(args, output),
         Verb::Export(args) => export::run(args, output),
         Verb::Fsck(args) => fsck::run(args, output),
+        Verb::History(args) => history::run(args, output),
         Verb::Import(args) => import::run(args, output),
         Verb::Init(args) => init::run(args, output),
         Verb::Key(args) => key::run(args, output),
@@ -127,6 +135,7 @@ fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
         Verb::Mandate(args) => mandate::mandate(args, output),
         Verb::Manifest(args) => manifest::run(args, output),
         Verb::Monitor(args) => monitor::run(args, output),
+        Verb::Recap(args) => recap::run(args, output),
         Verb::Receipt(args) => import::receipt(args, output),
         Verb::Revoke(args) => mandate::revoke(args, output),
         Verb::Serve(args) => serve::run(args, output),

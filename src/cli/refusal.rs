@@ -55,6 +55,12 @@ pub fn failure(refusal: &Refusal, entry: &Entry) -> Failure {
             Some(next) => failure.next(next),
             None => failure.next("ask who mandated the key for a mandate that covers this"),
         },
+        Some("duplicate") if matches!(entry.body(), Body::Attestation(_)) => {
+            failure.next("a key attests a form once: jejak history shows what it said")
+        }
+        Some("invalid_leaf") => {
+            failure.next("only a logged form is attested: jejak submit sends it")
+        }
         Some("unknown_key") => {
             failure.next("a key speaks once its mandate is logged: jejak mandate")
         }

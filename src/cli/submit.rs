@@ -54,10 +54,7 @@ pub fn run(args: SubmitArgs, output: &Output) -> Result<Exit, Failure> {
     for (file, entry) in ready {
         let proof = file.with_extension("tlog-proof");
         if receipt_verifies(&proof, entry.bytes(), &place.policy) {
-            output.result(
-                || format!("{}: already logged, receipt in {}", file.display(), proof.display()),
-                &json!({"file": file.display().to_string(), "status": "done"}),
-            );
+            already_logged(file, &proof, output);
             continue;
         }
         // A note that somebody else made is not ours to move.
@@ -124,7 +121,7 @@ fn entry_of(
 }
 
 /// What is signed is sent as it stands, so a key that has not signed it would be left out.
-fn signed_by(keys: &[SigningKey], entry: Entry, note: &Path) -> Result<Entry, Failure> {
+pub fn signed_by(keys: &[SigningKey], entry: Entry, note: &Path) -> Result<Entry, Failure> {
     for key in keys {
         let verifier = key.verifier();
         let key = KeyRef::new(verifier.name(), verifier.id());
@@ -150,15 +147,27 @@ fn says_the_same(file: &Path, entry: &Entry) -> Result<bool, Failure> {
     Ok(unsigned.iter().all(|(field, value)| &signed[field] == value))
 }
 
-fn receipt_verifies(path: &Path, entry: &[u8], policy: &Policy) -> bool {
+/// Says that there is nothing left to do for a file.
+pub fn already_logged(file: &Path, proof: &Path, output: &Output) -> Exit {
+    output.result(
+        || format!("{}: already logged, receipt in {}", file.display(), proof.display()),
+        &json!({"file": file.display().to_string(), "status": "done"}),
+    );
+    Exit::Ok
+}
+
+/// Whether the file holds a receipt of this entry that the policy accepts.
+pub fn receipt_verifies(path: &Path, entry: &[u8], policy: &Policy) -> bool {
     let receipt = files::read(path).ok().and_then(|bytes| Receipt::parse(&bytes).ok());
     receipt.is_some_and(|receipt| receipt.verify(entry, policy).is_ok())
 }
 
 /// Where the receipt goes, and the note that is set aside if the log refuses it.
 pub struct Kept<'a> {
-    proof: &'a Path,
-    note: Option<&'a Path>,
+    /// The file of the receipt.
+    pub proof: &'a Path,
+    /// The note, if we made it.
+    pub note: Option<&'a Path>,
 }
 
 /// Sends one entry and keeps its receipt.

@@ -14,23 +14,29 @@ use super::{
     exit::{Exit, Failure},
     files::{self, PolicyArg},
     output::Output,
+    recap,
 };
 use crate::client::SubmitError;
 
-/// Verify receipts, evidence, entries and policies, offline.
+/// Verify receipts, recap proofs, evidence, entries and policies, offline.
 ///
-/// `verify FORM.note FORM.tlog-proof` checks that the form is logged; `verify FILE.evidence` that it
-/// convicts; another file alone is shown for what it is and says. `--against URL` asks a log, or a
-/// static copy: whether it still extends the tree of the receipt, or whether FORM.note is in it.
+/// `verify FORM.note FORM.tlog-proof` checks that the form is logged; `verify UNIT.recap-proof`
+/// what counts for a unit, and that every total above contains it; `verify FORM.note
+/// UNIT.recap-proof` also whether the form is the one that counts (exit 12 if a later one has
+/// replaced it, which its receipt beside it shows, 11 if another one counts); `verify FILE.evidence`
+/// that it convicts; another file alone is shown for what it is and says. `--against URL` asks a
+/// log, or a static copy: whether it still extends the tree of the receipt or proof, or whether
+/// FORM.note is in it.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// The policy file: log keys, quorum and genesis.
     #[arg(short, long, value_name = "FILE", env = "JEJAK_POLICY")]
     policy: Option<PathBuf>,
-    /// Ask the log at this URL about the receipt, or about an entry without one.
+    /// Ask the log at this URL about the receipt or proof, or about an entry without one.
     #[arg(long, value_name = "URL")]
     against: Option<String>,
-    /// An entry and its receipt, or one file: an entry, a policy, evidence.
+    /// An entry and its receipt or recap proof, or one file: a recap proof, an entry, a policy,
+    /// evidence.
     #[arg(required = true, num_args = 1..=2)]
     files: Vec<PathBuf>,
 }
@@ -40,6 +46,7 @@ pub struct VerifyArgs {
 enum Kind {
     Entry,
     Receipt,
+    RecapProof,
     Evidence,
     Policy,
     Other,
@@ -57,6 +64,7 @@ impl Kind {
         match lines.next().unwrap_or_default() {
             b"jejak/evidence/v1" => Self::Evidence,
             b"c2sp.org/tlog-proof@v1" => Self::Receipt,
+            b"jejak/recap-proof/v1" => Self::RecapProof,
             line if line.starts_with(b"jejak/") => Self::Entry,
             line if policy_line(line) || lines.any(policy_line) => Self::Policy,
             _ => Self::Other,
@@ -85,6 +93,12 @@ impl<'a> Read<'a> {
 pub fn run(args: VerifyArgs, output: &Output) -> Result<Exit, Failure> {
     let files = args.files.iter().map(Read::open).collect::<Result<Vec<_>, _>>()?;
     match &files[..] {
+        [note, proof] | [proof, note] if proof.kind == Kind::RecapProof => {
+            let policy = policy(&args)?;
+            let (exit, checkpoint) = recap::verify_form(note.path, proof.path, &policy, output)?;
+            let log = still_extends(&args, proof, &checkpoint, &policy, output)?;
+            Ok(if log == Exit::Ok { exit } else { log })
+        }
         [proof, note] if proof.kind == Kind::Receipt && note.kind != Kind::Receipt => {
             pair(&args, note, proof, output)
         }
@@ -92,6 +106,19 @@ pub fn run(args: VerifyArgs, output: &Output) -> Result<Exit, Failure> {
         [file] => one(&args, file, output),
         _ => unreachable!("clap takes one or two files"),
     }
+}
+
+/// Holds the log to the checkpoint of a file, if that was asked for.
+fn still_extends(
+    args: &VerifyArgs,
+    file: &Read<'_>,
+    checkpoint: &Checkpoint,
+    policy: &Policy,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let Some(url) = &args.against else { return Ok(Exit::Ok) };
+    let shown = against::Shown::ask(url, policy)?;
+    shown.extends(checkpoint, &file.path.with_extension("evidence"), output)
 }
 
 fn policy(args: &VerifyArgs) -> Result<Policy, Failure> {
@@ -201,12 +228,17 @@ fn logged(
 
 /// Says what a single file is; an entry is looked up where there is a log to ask.
 fn one(args: &VerifyArgs, file: &Read<'_>, output: &Output) -> Result<Exit, Failure> {
-    if args.against.is_some() && file.kind != Kind::Entry {
-        let message = "--against asks a log about an entry, or about an entry and its receipt";
+    if args.against.is_some() && !matches!(file.kind, Kind::Entry | Kind::RecapProof) {
+        let message = "--against asks a log about an entry, a receipt or a recap proof";
         return Err(Failure::new(Exit::Usage, message));
     }
     match file.kind {
         Kind::Entry => one_entry(args, file, output),
+        Kind::RecapProof => {
+            let policy = policy(args)?;
+            let checkpoint = recap::verify(file.path, &policy, output)?;
+            still_extends(args, file, &checkpoint, &policy, output)
+        }
         Kind::Evidence => evidence::verify(file.path, &file.bytes, &policy(args)?, output),
         Kind::Policy => match Policy::parse_bytes(&file.bytes) {
             Ok(policy) => show_policy(&policy, &file.bytes, output),
@@ -218,7 +250,7 @@ fn one(args: &VerifyArgs, file: &Read<'_>, output: &Output) -> Result<Exit, Fail
             Err(file.failure(Exit::Failure, message).next(next))
         }
         Kind::Other => {
-            let message = "neither an entry, a receipt, evidence nor a policy";
+            let message = "neither an entry, a receipt, a recap proof, evidence nor a policy";
             Err(file.failure(Exit::Failure, message))
         }
     }
@@ -245,10 +277,17 @@ fn show_entry(entry: &Entry, output: &Output) {
     let kind = entry.body().kind();
     let unit = match entry.body() {
         Body::Tally(tally) => format!(" for {} in {}", tally.unit, tally.contest),
+        Body::Attestation(body) => format!(" about {} in {}", body.unit, body.contest),
         _ => String::new(),
     };
     output.result(
         || {
+            if signers.is_empty() {
+                return format!(
+                    "a {kind}, leaf hash {}: it follows from the entries before it",
+                    entry.leaf()
+                );
+            }
             format!(
                 "a {kind}{unit}, leaf hash {}\nsigned by {}\nIts form is right. Whether the \
                  signatures are valid and mandated shows against the log: pass its receipt too.",

@@ -219,6 +219,27 @@ impl Fetch {
         answer(self.agent.get(&url).call(), len_max)
     }
 
+    /// The first bytes at `path`, at most `len_max`: the connection ends before the rest arrives.
+    ///
+    /// # Errors
+    /// As [`Fetch::get`], but never for length.
+    pub fn get_start(&self, path: &str, len_max: u64) -> Result<Vec<u8>, FetchError> {
+        let url = format!("{}/{path}", self.base);
+        let response = self.agent.get(&url).call().map_err(unreachable)?;
+        let status = response.status();
+        if status.is_client_error() || status.is_server_error() {
+            return Err(FetchError::Refused(refusal(response)));
+        }
+        let coding = text(response.headers(), header::CONTENT_ENCODING.as_str());
+        if !matches!(coding, None | Some("identity")) {
+            return Err(FetchError::Unexpected { status: status.as_u16() });
+        }
+        let mut start = Vec::new();
+        let read = response.into_body().into_reader().take(len_max).read_to_end(&mut start);
+        read.map_err(|error| unreachable(error.into()))?;
+        Ok(start)
+    }
+
     /// Posts `body` to `path` under the base, once; reads at most `len_max` bytes of the answer.
     ///
     /// # Errors
