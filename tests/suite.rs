@@ -40,8 +40,12 @@ mod program;
 mod province;
 #[path = "suite/python.rs"]
 mod python;
+#[path = "suite/read_only.rs"]
+mod read_only;
 #[path = "suite/readme.rs"]
 mod readme;
+#[path = "suite/recap_cli.rs"]
+mod recap_cli;
 #[path = "suite/recovery.rs"]
 mod recovery;
 #[path = "suite/sealed.rs"]
@@ -76,3 +80,5 @@ mod spec_world;
 mod succession;
 #[path = "suite/tidy.rs"]
 mod tidy;
+#[path = "suite/verify.rs"]
+mod verify;

@@ -37,8 +37,8 @@ pub(super) struct JournalView {
     segments: Vec<u64>,
     /// Every manifest that the journal holds, by index.
     pub manifests: BTreeMap<u64, Entry>,
-    /// The path of the segment with a torn record.
-    pub torn: Option<String>,
+    /// The path of the segment with a torn record, and where in it that begins.
+    pub torn: Option<(String, u64)>,
     findings: Vec<Finding>,
 }
 
@@ -104,7 +104,7 @@ impl JournalView {
             // A killed process leaves the beginning of a record. Other bytes are more likely rot.
             let innocent = torn.begins_a_record()?;
             self.findings.push(if innocent { finding.info() } else { finding });
-            self.torn = Some(path);
+            self.torn = Some((path, torn.offset));
         }
         Ok(())
     }

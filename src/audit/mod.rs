@@ -201,11 +201,13 @@ fn read_checkpoint(
 /// A journal that ends before what the log signed: a segment is gone, a record is damaged that
 /// looks torn, or the whole journal is an old one.
 fn behind(source: &Source, journal: &JournalView, size: u64, known: u64) -> Finding {
-    let path = match &journal.torn {
-        Some(path) => path.clone(),
-        None => journal::segment_path(size),
-    };
-    source.finding(path, Damage::Behind { size, known })
+    match &journal.torn {
+        Some((path, offset)) => {
+            let damage = crate::store::Damage::Published { size, known };
+            source.finding(path, Damage::Journal { offset: *offset, damage })
+        }
+        None => source.finding(journal::segment_path(size), Damage::Behind { size, known }),
+    }
 }
 
 /// The size that tiles and bundles speak for, where nothing else does.

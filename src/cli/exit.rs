@@ -29,7 +29,7 @@ pub enum Exit {
     Fork = 16,
     /// The newest checkpoint is older than allowed.
     Stale = 17,
-    /// The recap proof does not follow from its state.
+    /// The recap proof does not follow from its state, or what the log tells contradicts it.
     RecapMismatch = 18,
     /// The log broke its own rules.
     RulesBroken = 19,

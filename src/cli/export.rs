@@ -1,6 +1,9 @@
 //! `jejak export`: a static copy of a log, for any web server.
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use serde_json::json;
@@ -28,6 +31,7 @@ pub struct ExportArgs {
 
 pub fn run(args: ExportArgs, output: &Output) -> Result<Exit, Failure> {
     let source = Source::directory(&args.dir).map_err(fsck::failure)?;
+    refuse_overlap(&args.dir, &args.out)?;
     let (policy_path, policy) = fsck::policy(None, &source)?;
     let policy_text = files::read_text(&policy_path)?;
     files::make_dir(&args.out)?;
@@ -78,4 +82,24 @@ pub fn run(args: ExportArgs, output: &Output) -> Result<Exit, Failure> {
         }),
     );
     Ok(if exported.report.is_clean() { Exit::Ok } else { Exit::Failure })
+}
+
+/// A copy is another directory than the log: what it removes and replaces must be its own.
+fn refuse_overlap(dir: &Path, out: &Path) -> Result<(), Failure> {
+    let (log, copy) = (real(dir), real(out));
+    if log.starts_with(&copy) || copy.starts_with(&log) {
+        let message = format!("{} and {} overlap", dir.display(), out.display());
+        return Err(Failure::config(message).next("name a directory beside that of the log"));
+    }
+    Ok(())
+}
+
+/// The path without links, as far as it exists.
+fn real(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let found = absolute.ancestors().find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
+    match found {
+        Some((above, real)) => real.join(absolute.strip_prefix(above).unwrap_or(Path::new(""))),
+        None => absolute,
+    }
 }

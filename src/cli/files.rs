@@ -1,9 +1,8 @@
 //! Files that commands read and write.
 
 use std::{
-    env,
     fs::{self, File, OpenOptions},
-    io::{self, Read as _, Write as _},
+    io::{self, BufWriter, Read as _, Write as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
@@ -85,15 +84,54 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 fn try_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    try_stream(path, |file| file.write_all(bytes))
+}
+
+/// Writes a file as [`write`], by pieces.
+pub fn stream(
+    path: &Path,
+    fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> Result<(), Failure> {
+    try_stream(path, |file| {
+        let mut buffer = BufWriter::new(file.try_clone()?);
+        fill(&mut buffer).and_then(|()| buffer.flush())
+    })
+    .map_err(|error| unwritable(path, &error))
+}
+
+fn try_stream(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);
     let mut file = File::create(&temporary)?;
-    file.write_all(bytes)?;
+    if let Err(error) = fill(&mut file) {
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
     file.sync_all()?;
     fs::rename(&temporary, path)?;
+    File::open(parent(path))?.sync_all()
+}
+
+/// The directory that holds `path`.
+pub fn parent(path: &Path) -> PathBuf {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(&env::current_dir()?))?.sync_all()
+    parent.unwrap_or(Path::new(".")).to_owned()
+}
+
+/// Makes the names in a directory durable.
+pub fn sync_dir(path: &Path) -> Result<(), Failure> {
+    File::open(path).and_then(|dir| dir.sync_all()).map_err(|error| unwritable(path, &error))
+}
+
+/// Removes a file.
+pub fn remove(path: &Path) -> Result<(), Failure> {
+    fs::remove_file(path).map_err(|error| unwritable(path, &error))
+}
+
+/// Gives a file another name, in place of whatever had it.
+pub fn rename(from: &Path, to: &Path) -> Result<(), Failure> {
+    fs::rename(from, to).map_err(|error| unwritable(to, &error))
 }
 
 /// Makes a directory and those above it.

@@ -1,9 +1,13 @@
 //! `jejak init`: a new log.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use jejak_proofs::{
+    merkle::{Hash, leaf_hash},
     note::{Policy, SigningKey},
     tally::{Body, ContestRegister, Entry, REGISTER_LEN_MAX, ROOT_ROLE, UnitRegister},
 };
@@ -15,14 +19,19 @@ use super::{
     manifest::{self, Built, RuleArgs},
     output::Output,
     serve::LISTEN_DEFAULT,
+    sign,
 };
-use crate::log::{self, CreateError};
+use crate::{
+    client::{Fetch, FetchLimits},
+    log::{self, CreateError},
+    store::{JournalOptions, check_room},
+};
 
 /// Make a log: keys, registers, manifest, and the policy that everyone else needs.
 #[derive(Debug, Args)]
 #[command(after_help = "Separate hands: pass --manifest with --log-key, and no root key is made.")]
 pub struct InitArgs {
-    /// Directory of the log; must not hold one yet.
+    /// Directory of the log; must be empty, or not there yet.
     dir: PathBuf,
     /// Origin of the log: a URL without scheme, such as `log.example/2024`.
     #[arg(long, required_unless_present = "manifest")]
@@ -33,7 +42,14 @@ pub struct InitArgs {
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// A manifest that the root keys have signed; `--contests` is then its contest register.
-    #[arg(long, value_name = "FILE.note", requires_all = ["log_key", "contest_file"])]
+    #[arg(
+        long,
+        value_name = "FILE.note",
+        requires_all = ["log_key", "contest_file"],
+        conflicts_with_all = [
+            "contests", "election", "station_kinds", "exempt_kinds", "station_max",
+        ]
+    )]
     manifest: Option<PathBuf>,
     /// The private key of the log that the manifest names.
     #[arg(long, value_name = "FILE", requires = "manifest")]
@@ -51,32 +67,28 @@ struct Beginning {
 }
 
 pub fn run(args: InitArgs, output: &Output) -> Result<Exit, Failure> {
-    if args.dir.join("policy").exists() || args.dir.join("log").exists() {
-        let message = format!("{} holds a log already", args.dir.display());
-        return Err(Failure::config(message).next(format!("jejak serve {}", args.dir.display())));
-    }
+    refuse_used(&args.dir)?;
     let beginning = match (&args.manifest, &args.log_key) {
         (Some(manifest), Some(log_key)) => given(&args, manifest, log_key)?,
         _ => fresh(&args)?,
     };
-    let Beginning { log_key, root_key, manifest, units, contests } = beginning;
+    let Beginning { log_key, manifest, units, contests, .. } = &beginning;
+    check_url(&url(&args, log_key), log_key)?;
     let files = (manifest.as_bytes(), units.as_bytes(), contests.as_bytes());
-    log::judge_genesis(&log_key, files.0, files.1, files.2).map_err(cannot_create)?;
-    // Nothing was written so far; from here on only the disk can fail. Keys come before the log
-    // that nobody could sign for without them.
-    if let Some(key_file) = &args.log_key {
-        bind(key_file, &log_key)?;
+    log::judge_genesis(log_key, files.0, files.1, files.2).map_err(cannot_create)?;
+    let mark = args.log_key.as_deref().map(unbound).transpose()?;
+    // Nothing was written so far; from here on only the disk can fail.
+    let place = files::parent(&args.dir);
+    check_room(&place, &JournalOptions::default())
+        .map_err(|error| cannot_create(CreateError::Store(error)))?;
+    files::make_dir(&place)?;
+    let unfinished = Unfinished::new(&args.dir)?;
+    let (genesis, policy) = build(unfinished.dir(), &args, &beginning)?;
+    unfinished.finish(&args.dir)?;
+    if let Some(mark) = mark {
+        bind(&mark, log_key)?;
     }
-    write_keys(&args.dir.join("keys"), &log_key, root_key.as_ref())?;
-    let genesis =
-        log::create(&args.dir, &log_key, files.0, files.1, files.2).map_err(cannot_create)?;
-    files::write(&args.dir.join("manifest.note"), manifest.as_bytes())?;
-    let name = log_key.name().rsplit('/').next().unwrap_or_default();
-    let url = args.url.clone().unwrap_or_else(|| format!("http://{LISTEN_DEFAULT}/{name}"));
-    let policy = Policy::compose(&[log_key.verifier()], Some(&url), &genesis)
-        .map_err(|error| Failure::config(format!("policy: {error}")))?;
     let policy_file = args.dir.join("policy");
-    files::write(&policy_file, policy.as_bytes())?;
     let fingerprint = manifest::fingerprint(&policy);
     let origin = log_key.name();
     output.result(
@@ -97,6 +109,91 @@ pub fn run(args: InitArgs, output: &Output) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
+/// Where the log will be served.
+fn url(args: &InitArgs, log_key: &SigningKey) -> String {
+    let name = log_key.name().rsplit('/').next().unwrap_or_default();
+    args.url.clone().unwrap_or_else(|| format!("http://{LISTEN_DEFAULT}/{name}"))
+}
+
+/// Whether clients can use this URL, and whether it fits into a policy.
+fn check_url(url: &str, key: &SigningKey) -> Result<(), Failure> {
+    Fetch::new(url, &FetchLimits::default())
+        .map_err(|error| Failure::config(format!("--url {url}: {error}")))?;
+    // The pin does not matter here: no log has an empty entry 0.
+    Policy::compose(&[key.verifier()], Some(url), &leaf_hash(b""))
+        .map_err(|error| Failure::config(format!("--url {url}: {error}")))?;
+    Ok(())
+}
+
+/// A new log takes the place of nothing: the directory must be empty, if it is there.
+fn refuse_used(dir: &Path) -> Result<(), Failure> {
+    if dir.join("policy").exists() || dir.join("log").exists() {
+        let message = format!("{} holds a log already", dir.display());
+        return Err(Failure::config(message).next(format!("jejak serve {}", dir.display())));
+    }
+    match fs::read_dir(dir).map(|mut names| names.next().is_none()) {
+        Ok(false) => Err(Failure::config(format!("{} is not empty", dir.display()))),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Failure::config(format!("cannot read {}: {error}", dir.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A directory beside the one that is to be, until everything is in it. An `init` that is killed
+/// leaves it there, and nothing of the name of the log; one that fails removes it.
+struct Unfinished {
+    dir: PathBuf,
+}
+
+impl Unfinished {
+    fn new(dir: &Path) -> Result<Self, Failure> {
+        let Some(name) = dir.file_name() else {
+            return Err(Failure::config(format!("{} names no directory", dir.display())));
+        };
+        let mut name = name.to_owned();
+        name.push(format!(".{}.tmp", std::process::id()));
+        let dir = files::parent(dir).join(name);
+        fs::create_dir(&dir)
+            .map_err(|error| Failure::config(format!("cannot write {}: {error}", dir.display())))?;
+        Ok(Self { dir })
+    }
+
+    fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Gives the directory its name, which is durable then.
+    fn finish(self, name: &Path) -> Result<(), Failure> {
+        files::sync_dir(&self.dir)?;
+        // Replaces an empty directory, and nothing else.
+        fs::rename(&self.dir, name).map_err(|error| {
+            Failure::config(format!("cannot write {}: {error}", name.display()))
+        })?;
+        files::sync_dir(&files::parent(name))
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // It has another name by now, or was never a log.
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Writes everything below `dir`. Gives the genesis and the text of the policy.
+fn build(dir: &Path, args: &InitArgs, beginning: &Beginning) -> Result<(Hash, String), Failure> {
+    let Beginning { log_key, root_key, manifest, units, contests } = beginning;
+    write_keys(&dir.join("keys"), log_key, root_key.as_ref())?;
+    let files = (manifest.as_bytes(), units.as_bytes(), contests.as_bytes());
+    let genesis = log::create(dir, log_key, files.0, files.1, files.2).map_err(cannot_create)?;
+    files::write(&dir.join("manifest.note"), files.0)?;
+    let policy = Policy::compose(&[log_key.verifier()], Some(&url(args, log_key)), &genesis)
+        .map_err(|error| Failure::config(format!("policy: {error}")))?;
+    files::write(&dir.join("policy"), policy.as_bytes())?;
+    Ok((genesis, policy))
+}
+
 fn cannot_create(error: CreateError) -> Failure {
     let exit = if matches!(error, CreateError::Store(_)) { Exit::Failure } else { Exit::Config };
     Failure::new(exit, error)
@@ -107,7 +204,9 @@ fn write_keys(dir: &Path, log: &SigningKey, root: Option<&SigningKey>) -> Result
     if let Some(root) = root {
         files::write_key(&dir.join("root"), root)?;
     }
-    files::write_key(&dir.join("log"), log)
+    let file = dir.join("log");
+    files::write_key(&file, log)?;
+    bind(&mark_of(&file), log)
 }
 
 fn say_next(args: &InitArgs, output: &Output) {
@@ -124,6 +223,7 @@ fn say_next(args: &InitArgs, output: &Output) {
 /// Makes both keys and the manifest here: one pair of hands.
 fn fresh(args: &InitArgs) -> Result<Beginning, Failure> {
     let origin = args.origin.as_deref().unwrap_or_default();
+    manifest::check_origin(origin)?;
     let registers = manifest::read_registers(&args.rules)?;
     let log_key = key::generate(origin)?;
     let root_key = key::generate(&format!("{ROOT_ROLE}/{}", registers.top()))?;
@@ -137,12 +237,19 @@ fn fresh(args: &InitArgs) -> Result<Beginning, Failure> {
 /// Takes a manifest that was signed elsewhere, and the registers that it names.
 fn given(args: &InitArgs, manifest: &Path, key_file: &Path) -> Result<Beginning, Failure> {
     let log_key = files::read_key(key_file)?;
+    manifest::check_origin(log_key.name())?;
     if args.origin.as_ref().is_some_and(|origin| origin != log_key.name()) {
         return Err(Failure::config("--origin is not the name of the log's key"));
     }
     let manifest_text = files::read_text(manifest)?;
-    Entry::parse(manifest_text.as_bytes())
+    let entry = Entry::parse(manifest_text.as_bytes())
         .map_err(|refusal| Failure::config(format!("{}: {refusal}", manifest.display())))?;
+    let missing = sign::missing_roots(&entry);
+    if !missing.is_empty() {
+        let message = format!("root signatures are missing: {}", missing.join(", "));
+        let next = format!("jejak sign {} -k KEY", manifest.display());
+        return Err(Failure::config(message).next(next));
+    }
     let units = register(&args.rules.units)?;
     UnitRegister::parse(units.as_bytes())
         .map_err(|error| Failure::config(format!("{}: {error}", args.rules.units.display())))?;
@@ -159,15 +266,30 @@ fn register(path: &Path) -> Result<String, Failure> {
     text.ok_or_else(|| Failure::config(format!("{} is not a register", path.display())))
 }
 
-/// One key, one origin, one directory: a key that made a log once does not make another.
-fn bind(key_file: &Path, key: &SigningKey) -> Result<(), Failure> {
+/// One key, one origin, one directory: a key that made a log once does not make another. Gives
+/// the file that is to say so. A copy of a key file cannot be told from a key that was never used.
+fn unbound(key_file: &Path) -> Result<PathBuf, Failure> {
+    // A link is not a copy.
+    let file = fs::canonicalize(key_file).unwrap_or_else(|_| key_file.to_owned());
+    let mark = mark_of(&file);
+    let beside_a_log = file
+        .parent()
+        .and_then(Path::parent)
+        .is_some_and(|dir| dir.join("log").join("journal").exists() || dir.join("policy").exists());
+    if mark.exists() || beside_a_log {
+        let message = format!("{} already belongs to a log", key_file.display());
+        return Err(Failure::config(message).next("jejak key new FILE --name ORIGIN"));
+    }
+    Ok(mark)
+}
+
+/// The file beside a key file that says that the key has made a log.
+fn mark_of(key_file: &Path) -> PathBuf {
     let mut name = key_file.as_os_str().to_owned();
     name.push(".bound");
-    let mark = PathBuf::from(name);
-    if mark.exists() {
-        let message = format!("{} already belongs to a log", key_file.display());
-        let next = format!("jejak key new FILE --name {}", key.name());
-        return Err(Failure::config(message).next(next));
-    }
-    files::write(&mark, format!("{}\n", key.verifier()).as_bytes())
+    PathBuf::from(name)
+}
+
+fn bind(mark: &Path, key: &SigningKey) -> Result<(), Failure> {
+    files::write(mark, format!("{}\n", key.verifier()).as_bytes())
 }

@@ -10,6 +10,7 @@ use jejak_proofs::{
         UnitCode,
     },
 };
+use serde_json::json;
 
 use super::{
     draft,
@@ -88,10 +89,12 @@ pub fn mandate(mut args: MandateArgs, output: &Output) -> Result<Exit, Failure> 
         keys: vkeys.into_iter().map(mandated).collect(),
         log: place.origin.clone().into(),
     });
+    let waits = args.out.is_some();
     let exit = finish(&place, &body, &by, &args.with, args.out, output)?;
     if let Some(file) = new_key.filter(|_| exit == Exit::Ok) {
         output.text(format!("the key is in {file}: keep it secret"));
-        output.text(format!("next: jejak submit -p POLICY -k {file} form.json"));
+        let when = if waits { "once the mandate is logged" } else { "next" };
+        output.text(format!("{when}: jejak submit -p POLICY -k {file} form.json"));
     }
     Ok(exit)
 }
@@ -195,9 +198,13 @@ fn finish(
     match out {
         Some(out) => {
             files::write(&out, entry.bytes())?;
-            output.text(format!("next: jejak submit -p POLICY {}", out.display()));
+            let file = out.display().to_string();
+            output.result(
+                || format!("next: jejak submit -p POLICY {file}"),
+                &json!({"leaf": entry.leaf(), "file": file}),
+            );
             Ok(Exit::Ok)
         }
-        None => submit::send(place, entry.bytes(), None, output),
+        None => submit::send(place, &entry, None, output),
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: wires the parts together. One verb, one file.
 
 mod against;
+mod attest;
 mod demo;
 mod docs;
 mod draft;
@@ -9,6 +10,7 @@ mod exit;
 mod export;
 mod files;
 mod fsck;
+mod history;
 mod import;
 mod init;
 mod key;
@@ -17,24 +19,35 @@ mod manifest;
 mod monitor;
 mod output;
 mod place;
+mod recap;
+mod refusal;
 mod registers;
 mod serve;
 mod sign;
+mod strict;
 mod submit;
 mod verify;
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, error::ErrorKind};
 
 pub use self::{
     exit::{Exit, Failure},
     output::Output,
 };
 
+/// Where a stranger begins.
+const BEGIN: &str = "\
+See it work:    jejak demo
+Make a log:     jejak init, then serve, mandate, submit and verify
+Follow a log:   jejak monitor -p POLICY --state DIR --once
+
+Each command says more with --help. Exit codes: SPEC.md, \"Command line\".";
+
 /// A transparency log for election tallies: what was published cannot be changed in secret.
 #[derive(Debug, Parser)]
-#[command(name = "jejak", version, about, max_term_width = 100)]
+#[command(name = "jejak", version, max_term_width = 100, after_help = BEGIN)]
 pub struct Cli {
     /// One JSON object a line instead of text for people.
     #[arg(long, global = true)]
@@ -43,32 +56,40 @@ pub struct Cli {
     verb: Verb,
 }
 
-/// What to do.
+/// What to do, in the order in which people come to it.
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Completions(docs::CompletionsArgs),
     Demo(demo::DemoArgs),
-    Export(export::ExportArgs),
-    Fsck(fsck::FsckArgs),
-    Import(import::ImportArgs),
     Init(init::InitArgs),
-    Key(key::KeyArgs),
-    Man(docs::ManArgs),
-    Mandate(mandate::MandateArgs),
-    Manifest(manifest::ManifestArgs),
-    Monitor(monitor::MonitorArgs),
-    Receipt(import::ReceiptArgs),
-    Revoke(mandate::RevokeArgs),
     Serve(serve::ServeArgs),
-    Sign(sign::SignArgs),
+    Mandate(mandate::MandateArgs),
+    Revoke(mandate::RevokeArgs),
     Submit(submit::SubmitArgs),
+    Import(import::ImportArgs),
+    Receipt(import::ReceiptArgs),
+    Attest(attest::AttestArgs),
     Verify(verify::VerifyArgs),
+    Recap(recap::RecapArgs),
+    History(history::HistoryArgs),
+    Monitor(monitor::MonitorArgs),
+    Fsck(fsck::FsckArgs),
+    Export(export::ExportArgs),
+    Key(key::KeyArgs),
+    Manifest(manifest::ManifestArgs),
+    Sign(sign::SignArgs),
+    Man(docs::ManArgs),
+    Completions(docs::CompletionsArgs),
 }
 
 /// Runs the command line of this process. Results go to stdout, the rest to stderr.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        Err(error) if error.use_stderr() && env::args_os().any(|word| word == "--json") => {
+            let failure = usage(&error);
+            Output::new(true).failure(&failure);
+            return failure.exit.into();
+        }
         Err(error) => {
             // Help and version are answers; everything else is a usage error.
             let _ = error.print();
@@ -85,12 +106,28 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// A usage error as one object: what clap says before it shows how it is meant.
+fn usage(error: &clap::Error) -> Failure {
+    let message = match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a command is missing".to_owned(),
+        _ => {
+            let text = error.render().to_string();
+            let first = text.split("\n\n").next().unwrap_or_default();
+            let words: Vec<&str> = first.split_whitespace().collect();
+            words.join(" ").trim_start_matches("error: ").to_owned()
+        }
+    };
+    Failure::new(Exit::Usage, message).next("jejak help")
+}
+
 fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
     match verb {
-        Verb::Completions(args) => Ok(docs::completions(&args)),
+        Verb::Attest(args) => attest::run(args, output),
+        Verb::Completions(args) => docs::completions(&args, output),
         Verb::Demo(args) => demo::run(args, output),
         Verb::Export(args) => export::run(args, output),
         Verb::Fsck(args) => fsck::run(args, output),
+        Verb::History(args) => history::run(args, output),
         Verb::Import(args) => import::run(args, output),
         Verb::Init(args) => init::run(args, output),
         Verb::Key(args) => key::run(args, output),
@@ -98,6 +135,7 @@ fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
         Verb::Mandate(args) => mandate::mandate(args, output),
         Verb::Manifest(args) => manifest::run(args, output),
         Verb::Monitor(args) => monitor::run(args, output),
+        Verb::Recap(args) => recap::run(args, output),
         Verb::Receipt(args) => import::receipt(args, output),
         Verb::Revoke(args) => mandate::revoke(args, output),
         Verb::Serve(args) => serve::run(args, output),

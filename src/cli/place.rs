@@ -1,5 +1,10 @@
 //! Which log a command speaks to: pinned by the policy, confirmed by entry 0.
 
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
 use clap::Args;
 use jejak_proofs::{
     merkle::{ENTRY_LEN_MAX, Hash, leaf_hash},
@@ -9,9 +14,10 @@ use jejak_proofs::{
 
 use super::{
     exit::{Exit, Failure},
-    files::PolicyArg,
+    files::{self, PolicyArg},
+    monitor::parse_time,
 };
-use crate::client::{Fetch, FetchError, FetchLimits};
+use crate::client::{Fetch, FetchError, FetchLimits, PATIENCE_MAX};
 
 /// The policy, and where the log is if the policy does not say or somebody else serves it.
 #[derive(Clone, Debug, Args)]
@@ -21,6 +27,9 @@ pub struct LogArgs {
     /// Where the log is served, instead of the URL in the policy.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    /// How long to try again while the log is away: 0s, 30s, 5m.
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_time)]
+    patience: Duration,
 }
 
 /// A log as the policy pins it.
@@ -32,13 +41,17 @@ pub struct Place {
     pub origin: String,
     /// Leaf hash of entry 0.
     pub genesis: Hash,
+    /// How long to try again while the log is away.
+    pub patience: Duration,
+    file: PathBuf,
     url: Option<String>,
 }
 
 impl LogArgs {
     /// Reads the policy, which must pin one log and its genesis.
     pub fn place(&self) -> Result<Place, Failure> {
-        Place::new(&self.policy, self.url.clone())
+        let place = Place::new(&self.policy, self.url.clone())?;
+        Ok(Place { patience: self.patience, ..place })
     }
 }
 
@@ -50,7 +63,8 @@ impl Place {
         let origin = policy.single_origin().map_err(fail)?.to_owned();
         let genesis = policy.require_genesis(&origin).map_err(fail)?;
         let url = url.or_else(|| policy.url(&origin).map(str::to_owned));
-        Ok(Self { policy, origin, genesis, url })
+        let (patience, file) = (PATIENCE_MAX, file.policy.clone());
+        Ok(Self { policy, origin, genesis, patience, file, url })
     }
 
     /// A connection to the log. Connects to nothing yet.
@@ -62,15 +76,43 @@ impl Place {
             .map_err(|error| Failure::config(format!("{url}: {error}")))
     }
 
-    /// The election id, out of entry 0, which must be the genesis that the policy pins.
+    /// The election id, out of entry 0, which must be the genesis that the policy pins. Whoever
+    /// has asked once is not asked again: entry 0 is kept beside the policy.
     pub fn election(&self) -> Result<Id, Failure> {
-        let fetch = self.fetch()?;
-        let answer = fetch.get("entry/0", ENTRY_LEN_MAX as u64).map_err(unreachable)?;
-        if leaf_hash(&answer.body) != self.genesis {
+        if let Some(election) = self.known_election() {
+            return Ok(election);
+        }
+        let entry = self
+            .fetch()?
+            .get_patiently("entry/0", ENTRY_LEN_MAX as u64, self.patience)
+            .map_err(unreachable)?
+            .body;
+        let election = self.election_of(&entry)?;
+        // A directory that cannot be written to only means that the log is asked again.
+        let _ = files::write(&self.kept(), &entry);
+        Ok(election)
+    }
+
+    /// The election id without a network, out of an entry 0 beside the policy: `manifest.note`, as
+    /// `jejak init` writes it, or the one that was fetched before. The pin says whether it is it.
+    pub fn known_election(&self) -> Option<Id> {
+        let of = |file: &Path| self.election_of(&files::read(file).ok()?).ok();
+        of(&self.file.with_file_name("manifest.note")).or_else(|| of(&self.kept()))
+    }
+
+    /// Where entry 0 is kept: the policy's name with `.genesis` after it.
+    fn kept(&self) -> PathBuf {
+        let mut name = self.file.as_os_str().to_owned();
+        name.push(".genesis");
+        PathBuf::from(name)
+    }
+
+    fn election_of(&self, entry: &[u8]) -> Result<Id, Failure> {
+        if leaf_hash(entry) != self.genesis {
             let message = "entry 0 of this log is not the genesis that the policy pins";
             return Err(Failure::new(Exit::Fork, message));
         }
-        match Entry::parse(&answer.body).map(|entry| entry.body().clone()) {
+        match Entry::parse(entry).map(|entry| entry.body().clone()) {
             Ok(Body::Manifest(manifest)) => Ok(manifest.election.clone()),
             _ => Err(Failure::new(Exit::RulesBroken, "entry 0 of this log is not a manifest")),
         }

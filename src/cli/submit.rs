@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use jejak_proofs::{
     note::{Policy, Receipt, SigningKey},
-    tally::Entry,
+    tally::{Entry, Id, KeyRef},
 };
 use serde_json::{Value, json};
 
@@ -15,12 +15,14 @@ use super::{
     files,
     output::Output,
     place::{self, LogArgs, Place},
+    refusal, strict,
 };
-use crate::client::{self, FetchError, PATIENCE_MAX, SubmitError, Submitted};
+use crate::client::{self, FetchError, SubmitError, Submitted};
 
 /// Submit forms: sign `x.json` into `x.note`, send it, keep the receipt `x.tlog-proof`.
 ///
-/// A second run skips what has a receipt, and sends the very same bytes again for the rest.
+/// Everything is signed before anything is sent. A second run skips what has a receipt, and sends
+/// the very same bytes again for the rest. What the log refuses is set aside as `x.refused`.
 #[derive(Debug, Args)]
 pub struct SubmitArgs {
     #[command(flatten)]
@@ -31,95 +33,154 @@ pub struct SubmitArgs {
     /// Private keys: the author's first, then co-signers'.
     #[arg(short, long = "key", value_name = "KEY")]
     keys: Vec<PathBuf>,
+    /// The election id, to sign without asking the log for it.
+    #[arg(long)]
+    election: Option<Id>,
 }
 
 pub fn run(args: SubmitArgs, output: &Output) -> Result<Exit, Failure> {
     let place = args.log.place()?;
+    place.fetch()?;
     let keys = args.keys.iter().map(|path| files::read_key(path)).collect::<Result<Vec<_>, _>>()?;
+    let many = args.files.len() > 1;
     let mut worst = Exit::Ok;
+    let mut ready = Vec::new();
     for file in &args.files {
-        let entry = entry_of(file, &place, &keys)?;
+        match entry_of(file, &place, &keys, args.election.as_ref()) {
+            Ok(entry) => ready.push((file, entry)),
+            Err(failure) => worst = go_on(file, failure, many, output)?,
+        }
+    }
+    for (file, entry) in ready {
         let proof = file.with_extension("tlog-proof");
         if receipt_verifies(&proof, entry.bytes(), &place.policy) {
-            output.result(
-                || format!("{}: already logged, receipt in {}", file.display(), proof.display()),
-                &json!({"file": file.display().to_string(), "status": "done"}),
-            );
+            already_logged(file, &proof, output);
             continue;
         }
-        match send(&place, entry.bytes(), Some(&proof), output) {
-            Ok(_) => {}
-            // One refused form must not keep the others from the log.
-            Err(failure) if args.files.len() > 1 && failure.exit == Exit::Failure => {
-                output.failure(&Failure {
-                    message: format!("{}: {}", file.display(), failure.message),
-                    ..failure
-                });
-                worst = Exit::Failure;
-            }
-            Err(failure) => return Err(failure),
+        // A note that somebody else made is not ours to move.
+        let note = (!is_note(file)).then(|| file.with_extension("note"));
+        let kept = Kept { proof: &proof, note: note.as_deref() };
+        if let Err(failure) = send(&place, &entry, Some(&kept), output) {
+            worst = go_on(file, failure, many, output)?;
         }
     }
     Ok(worst)
 }
 
-/// The signed entry of a file: as it stands, or signed now and kept beside it.
-fn entry_of(file: &Path, place: &Place, keys: &[SigningKey]) -> Result<Entry, Failure> {
-    let parse = |path: &Path| {
-        let bytes = files::read(path)?;
-        Entry::parse(&bytes)
-            .map_err(|refusal| Failure::config(format!("{}: {refusal}", path.display())))
-    };
-    if file.extension().is_some_and(|ending| ending == "note") {
-        return parse(file);
+/// One bad form must not keep the others from the log; a log that is away, or lies, ends it all.
+fn go_on(file: &Path, failure: Failure, many: bool, output: &Output) -> Result<Exit, Failure> {
+    if !many || !matches!(failure.exit, Exit::Failure | Exit::Config | Exit::Usage) {
+        return Err(failure);
     }
+    let name = file.display().to_string();
+    let message = match failure.message.contains(&name) {
+        true => failure.message,
+        false => format!("{name}: {}", failure.message),
+    };
+    output.failure(&Failure { message, ..failure });
+    Ok(Exit::Failure)
+}
+
+fn is_note(file: &Path) -> bool {
+    file.extension().is_some_and(|ending| ending == "note")
+}
+
+/// The signed entry of a file: as it stands, or signed now and kept beside it.
+fn entry_of(
+    file: &Path,
+    place: &Place,
+    keys: &[SigningKey],
+    election: Option<&Id>,
+) -> Result<Entry, Failure> {
     let note = file.with_extension("note");
-    if note.exists() {
-        let entry = parse(&note)?;
-        return match says_the_same(file, &entry)? {
-            true => Ok(entry),
-            false => Err(Failure::config(format!(
-                "{} no longer says what was signed in {}",
-                file.display(),
-                note.display()
-            ))
-            .next("correct a logged form by a revision in a file of its own; remove the .note if it was never sent")),
-        };
+    if is_note(file) || note.exists() {
+        let entry = Entry::parse(&files::read(&note)?)
+            .map_err(|refusal| Failure::config(format!("{}: {refusal}", note.display())))?;
+        if !is_note(file) && !says_the_same(file, &entry)? {
+            let message =
+                format!("{} no longer says what was signed in {}", file.display(), note.display());
+            return Err(Failure::config(message).next(
+                "correct a logged form by a revision in a file of its own; remove the .note if it \
+                 was never sent",
+            ));
+        }
+        return signed_by(keys, entry, &note);
     }
     let keys: Vec<&SigningKey> = keys.iter().collect();
     let Some(author) = keys.first() else {
         return Err(Failure::new(Exit::Usage, "an unsigned body needs a key").next("pass -k KEY"));
     };
-    let body = draft::read(file, place, author, || Ok(place.election()?.to_string()))?;
+    let election = || match election {
+        Some(election) => Ok(election.to_string()),
+        None => Ok(place.election()?.to_string()),
+    };
+    let body = draft::read(file, place, author, election)?;
     let entry = draft::sign(&body, &keys)?;
     files::write(&note, entry.bytes())?;
     Ok(entry)
 }
 
-/// Whether every field of the unsigned body stands in the entry as it is.
-fn says_the_same(file: &Path, entry: &Entry) -> Result<bool, Failure> {
-    let fail = |error| Failure::config(format!("{} is not JSON: {error}", file.display()));
-    let unsigned: Value = serde_json::from_str(&files::read_text(file)?).map_err(fail)?;
-    let json = entry.text().split_once('\n').map_or("", |(_, json)| json);
-    let signed: Value = serde_json::from_str(json).unwrap_or_default();
-    let fields = unsigned.as_object().into_iter().flatten();
-    Ok(unsigned.is_object() && fields.into_iter().all(|(field, value)| &signed[field] == value))
+/// What is signed is sent as it stands, so a key that has not signed it would be left out.
+pub fn signed_by(keys: &[SigningKey], entry: Entry, note: &Path) -> Result<Entry, Failure> {
+    for key in keys {
+        let verifier = key.verifier();
+        let key = KeyRef::new(verifier.name(), verifier.id());
+        if entry.signers().all(|signer| *signer != key) {
+            let signers: Vec<String> = entry.signers().map(ToString::to_string).collect();
+            let (note, signers) = (note.display(), signers.join(", "));
+            let message = format!("{note} is signed by {signers}, not by {key}");
+            return Err(Failure::config(message).next(format!(
+                "leave out that -k; or add its line: jejak sign {note} -k KEY; or, if {note} was \
+                 never sent, remove it"
+            )));
+        }
+    }
+    Ok(entry)
 }
 
-fn receipt_verifies(path: &Path, entry: &[u8], policy: &Policy) -> bool {
+/// Whether every field of the unsigned body stands in the entry as it is.
+fn says_the_same(file: &Path, entry: &Entry) -> Result<bool, Failure> {
+    let fail = |error| Failure::config(format!("{}: {error}", file.display()));
+    let unsigned = strict::object(&files::read_text(file)?).map_err(fail)?;
+    let json = entry.text().split_once('\n').map_or("", |(_, json)| json);
+    let signed: Value = serde_json::from_str(json).unwrap_or_default();
+    Ok(unsigned.iter().all(|(field, value)| &signed[field] == value))
+}
+
+/// Says that there is nothing left to do for a file.
+pub fn already_logged(file: &Path, proof: &Path, output: &Output) -> Exit {
+    output.result(
+        || format!("{}: already logged, receipt in {}", file.display(), proof.display()),
+        &json!({"file": file.display().to_string(), "status": "done"}),
+    );
+    Exit::Ok
+}
+
+/// Whether the file holds a receipt of this entry that the policy accepts.
+pub fn receipt_verifies(path: &Path, entry: &[u8], policy: &Policy) -> bool {
     let receipt = files::read(path).ok().and_then(|bytes| Receipt::parse(&bytes).ok());
     receipt.is_some_and(|receipt| receipt.verify(entry, policy).is_ok())
+}
+
+/// Where the receipt goes, and the note that is set aside if the log refuses it.
+pub struct Kept<'a> {
+    /// The file of the receipt.
+    pub proof: &'a Path,
+    /// The note, if we made it.
+    pub note: Option<&'a Path>,
 }
 
 /// Sends one entry and keeps its receipt.
 pub fn send(
     place: &Place,
-    entry: &[u8],
-    proof: Option<&Path>,
+    entry: &Entry,
+    kept: Option<&Kept<'_>>,
     output: &Output,
 ) -> Result<Exit, Failure> {
     let fetch = place.fetch()?;
-    let submitted = client::submit(&fetch, &place.policy, entry, PATIENCE_MAX).map_err(refused)?;
+    let submitted = client::submit(&fetch, &place.policy, entry.bytes(), place.patience)
+        .map_err(|error| refused(error, entry, kept.and_then(|kept| kept.note)))?;
+    let proof = kept.map(|kept| kept.proof);
     if let Some(proof) = proof {
         files::write(proof, &submitted.receipt.to_bytes())?;
     }
@@ -153,23 +214,32 @@ pub fn send(
     Ok(Exit::Ok)
 }
 
-fn refused(error: SubmitError) -> Failure {
+fn refused(error: SubmitError, entry: &Entry, note: Option<&Path>) -> Failure {
     match error {
         SubmitError::Fetch(FetchError::Refused(refusal)) if refusal.status < 429 => {
-            let code = refusal.code.as_deref().unwrap_or("no code");
-            let failure = Failure::new(Exit::Failure, format!("the log refused: {code}"));
-            match refusal.head {
-                Some(head) => failure.next(format!(
-                    "read entry {}; a revision has \"seq\":{} and \"prev\":\"{}\"",
-                    head.index,
-                    u64::from(head.seq) + 1,
-                    head.leaf
-                )),
-                None => failure.next(format!("look up `{code}` in SPEC.md, \"Errors\"")),
+            let failure = refusal::failure(&refusal, entry);
+            match refusal::is_judgement(&refusal) {
+                true => not_logged(failure, note),
+                false => failure,
             }
         }
         SubmitError::Fetch(error) => place::unreachable(error),
         error => Failure::new(super::verify::exit_of(&error), error)
             .next("keep this answer: a log that gives false receipts has to answer for it"),
+    }
+}
+
+/// Says that nothing was logged, and makes room for a corrected form.
+fn not_logged(mut failure: Failure, note: Option<&Path>) -> Failure {
+    failure.message += "; nothing was logged";
+    let Some(note) = note else { return failure };
+    let aside = note.with_extension("refused");
+    match files::rename(note, &aside) {
+        Ok(()) => {
+            failure.message += &format!("; what was signed is now in {}", aside.display());
+            let next = "correct the form and run the same command again";
+            if failure.next.is_none() { failure.next(next) } else { failure }
+        }
+        Err(_) => failure.next(format!("remove {}, correct the form", note.display())),
     }
 }

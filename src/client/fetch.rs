@@ -132,6 +132,14 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
 }
 
+impl Refusal {
+    /// Whether the server judged what was sent, so that nothing of it was done. A log says so with
+    /// a code.
+    pub const fn is_final(&self) -> bool {
+        is_final(self.status) && self.code.is_some()
+    }
+}
+
 /// The head of a chain, as a conflict names it. Nothing proves it: check it against the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Head {
@@ -209,6 +217,27 @@ impl Fetch {
     pub fn get(&self, path: &str, len_max: u64) -> Result<Answer, FetchError> {
         let url = format!("{}/{path}", self.base);
         answer(self.agent.get(&url).call(), len_max)
+    }
+
+    /// The first bytes at `path`, at most `len_max`: the connection ends before the rest arrives.
+    ///
+    /// # Errors
+    /// As [`Fetch::get`], but never for length.
+    pub fn get_start(&self, path: &str, len_max: u64) -> Result<Vec<u8>, FetchError> {
+        let url = format!("{}/{path}", self.base);
+        let response = self.agent.get(&url).call().map_err(unreachable)?;
+        let status = response.status();
+        if status.is_client_error() || status.is_server_error() {
+            return Err(FetchError::Refused(refusal(response)));
+        }
+        let coding = text(response.headers(), header::CONTENT_ENCODING.as_str());
+        if !matches!(coding, None | Some("identity")) {
+            return Err(FetchError::Unexpected { status: status.as_u16() });
+        }
+        let mut start = Vec::new();
+        let read = response.into_body().into_reader().take(len_max).read_to_end(&mut start);
+        read.map_err(|error| unreachable(error.into()))?;
+        Ok(start)
     }
 
     /// Posts `body` to `path` under the base, once; reads at most `len_max` bytes of the answer.
@@ -376,8 +405,14 @@ fn refusal(response: Response<Body>) -> Refusal {
     }
 }
 
+/// Whether a status is a judgement on what was sent: the same again would be refused again, and
+/// nothing of it was done.
+pub(super) const fn is_final(status: u16) -> bool {
+    matches!(status, 400..=428) && status != 408
+}
+
 /// A code is shown to people and compared by programs, so it is letters or it is none.
-fn is_code(code: &str) -> bool {
+pub(super) fn is_code(code: &str) -> bool {
     (1..=CODE_LEN_MAX).contains(&code.len())
         && code.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))
 }

@@ -1,11 +1,19 @@
 //! The client's side of HTTP: bounded, typed, and patient where patience helps.
 
+mod entries;
 mod fetch;
+mod recap;
+mod replay;
 mod submit;
 
+pub use entries::{EntriesError, entries_at};
 pub use fetch::{
     Answer, Fetch, FetchError, FetchLimits, Head, PATIENCE_MAX, Refusal, UnreachableKind,
 };
+pub use recap::{
+    Child, History, RecapError, Region, UnitProof, history, recap_proof, region, top_unit,
+};
+pub use replay::{ReplayError, Replayed, replay};
 pub use submit::{
     BatchItem, BatchRefusal, BatchStatus, BatchSubmitted, SubmitError, Submitted, submit,
     submit_batch,

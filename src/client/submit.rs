@@ -9,9 +9,9 @@ use jejak_proofs::{
         UnverifiedCheckpoint,
     },
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
-use super::fetch::{Fetch, FetchError, Head};
+use super::fetch::{Fetch, FetchError, Head, is_code};
 
 /// Bytes of an answer to a batch of a thousand, with room for long proofs and checkpoints.
 const BATCH_ANSWER_LEN_MAX: u64 = 4 << 20;
@@ -110,11 +110,28 @@ pub enum BatchStatus {
 /// Why one entry of a batch is not in the log.
 #[derive(Clone, Debug, Deserialize)]
 pub struct BatchRefusal {
-    /// The stable code.
-    pub code: String,
+    /// The status that the entry alone would have got; 0 if the line has none.
+    #[serde(default)]
+    pub status: u16,
+    /// The stable code, `[a-z_]` and digits only; `None` for anything else.
+    #[serde(deserialize_with = "code")]
+    pub code: Option<Box<str>>,
     /// The head of the chain, in a conflict.
     #[serde(default)]
     pub head: Option<Head>,
+}
+
+impl BatchRefusal {
+    /// Whether the log judged the entry, so that it is not logged: what asks to try again later
+    /// says nothing of the kind.
+    pub const fn is_final(&self) -> bool {
+        super::fetch::is_final(self.status)
+    }
+}
+
+fn code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<str>>, D::Error> {
+    let code = Box::<str>::deserialize(deserializer)?;
+    Ok(Some(code).filter(|code| is_code(code)))
 }
 
 #[derive(Deserialize)]
@@ -193,4 +210,25 @@ fn batch_line(line: &str) -> Result<Result<BatchItem, BatchRefusal>, SubmitError
     }
     let problem: ProblemLine = serde_json::from_str(line).map_err(|_| SubmitError::Batch)?;
     Ok(Err(problem.problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_refusals_of_a_batch_have_codes_or_none() {
+        let line = |code: &str, status: u16| {
+            let problem = serde_json::json!({"problem": {"code": code, "status": status}});
+            batch_line(&problem.to_string()).unwrap().unwrap_err()
+        };
+        let refusal = line("invalid_unit", 422);
+        assert_eq!((refusal.code.as_deref(), refusal.is_final()), (Some("invalid_unit"), true));
+        for shown in ["\u{1b}[2Jok", "Not A Code", "", &"a".repeat(65)] {
+            assert_eq!(line(shown, 422).code, None, "{shown:?}");
+        }
+        for again in [0, 200, 408, 429, 500, 503] {
+            assert!(!line("overloaded", again).is_final(), "{again}");
+        }
+    }
 }

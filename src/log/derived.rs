@@ -23,20 +23,20 @@ use bytes::Bytes;
 use jejak_proofs::{
     merkle::{BundleId, HASH_LEN, Hash, Plan, TILE_WIDTH, TileId, TreeHead, sha256},
     tally::{
-        Body, CheckedEntry, ContestRegister, Entry, Field, Ledger, Manifest, Refusal, Snapshot,
+        Body, CheckedEntry, ContestRegister, Entry, Ledger, Manifest, RegisterError, Snapshot,
         State, UnitRegister,
     },
 };
-use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
+use rayon::iter::{IntoParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _};
 
 use super::{
+    ManifestInForce,
     recovery::OpenError,
     view::{ReadError, View},
 };
 use crate::store::{LeafTable, Objects, StoreError};
 
 const MAGIC: [u8; 8] = *b"\x89jejakL2";
-const HEADER_LEN: usize = 8 + 8 + HASH_LEN;
 
 fn path(dir: &Path) -> PathBuf {
     dir.join("derived").join("ledger")
@@ -61,14 +61,46 @@ pub(super) fn save(dir: &Path, ledger: &Ledger, head: &TreeHead) -> io::Result<(
     File::open(parent)?.sync_all()
 }
 
+/// A snapshot that is whole and of this origin. It was saved after its tree was committed and
+/// published; whether the log at hand is the one that it was saved of, nobody has asked yet.
+pub(super) struct Saved {
+    /// The tree that it stands for.
+    pub head: TreeHead,
+    snapshot: Snapshot,
+}
+
+/// Reads the snapshot, or says why there is none to use.
+pub(super) fn saved(dir: &Path, origin: &str) -> Result<Saved, &'static str> {
+    let bytes = fs::read(path(dir)).map_err(|_| "there is no snapshot")?;
+    let (content, digest) = bytes.split_last_chunk::<HASH_LEN>().ok_or("snapshot cut short")?;
+    if sha256(content).as_bytes() != digest {
+        return Err("snapshot damaged");
+    }
+    let (magic, content) = content.split_first_chunk::<8>().ok_or("snapshot cut short")?;
+    if *magic != MAGIC {
+        return Err("snapshot of another version");
+    }
+    let (size, content) = content.split_first_chunk().ok_or("snapshot cut short")?;
+    let (root, content) = content.split_first_chunk().ok_or("snapshot cut short")?;
+    let head = TreeHead { size: u64::from_be_bytes(*size), root: Hash::new(*root) };
+    let snapshot: Snapshot = postcard::from_bytes(content).map_err(|_| "snapshot unreadable")?;
+    if snapshot.size() != head.size {
+        return Err("snapshot contradicts itself");
+    }
+    if snapshot.origin() != origin {
+        return Err("snapshot of another origin");
+    }
+    Ok(Saved { head, snapshot })
+}
+
 /// The ledger after all entries of the view, and whether a snapshot helped.
 pub(super) fn ledger(
-    dir: &Path,
+    saved: Result<Saved, &'static str>,
     origin: &str,
     view: &View,
     objects: &Objects,
 ) -> Result<(Ledger, bool), OpenError> {
-    match load(dir, origin, view, objects) {
+    match saved.and_then(|saved| resume(saved, view, objects)) {
         Ok(mut ledger) => {
             replay(&mut ledger, view, objects)?;
             Ok((ledger, true))
@@ -82,27 +114,15 @@ pub(super) fn ledger(
     }
 }
 
-/// Loads the snapshot, if it is whole and stands for a tree that the view extends.
-fn load(dir: &Path, origin: &str, view: &View, objects: &Objects) -> Result<Ledger, &'static str> {
-    let bytes = fs::read(path(dir)).map_err(|_| "there is no snapshot")?;
-    let (content, digest) = bytes.split_last_chunk::<HASH_LEN>().ok_or("snapshot cut short")?;
-    if sha256(content).as_bytes() != digest || content.len() < HEADER_LEN {
-        return Err("snapshot damaged");
+/// The ledger of a snapshot, if that stands for a tree that the view extends.
+fn resume(saved: Saved, view: &View, objects: &Objects) -> Result<Ledger, &'static str> {
+    let Saved { head, snapshot } = saved;
+    if head.size > view.head.size {
+        return Err("snapshot of a longer log");
     }
-    let (header, content) = content.split_at(HEADER_LEN);
-    let (magic, header) = header.split_at(8);
-    let (size, root) = header.split_at(8);
-    let size = u64::from_be_bytes(size.try_into().expect("split at eight"));
-    if magic != MAGIC || size > view.head.size {
-        return Err("snapshot of another version or of a longer log");
-    }
-    let roots = view.prove(objects, &Plan::root(size)).map_err(|_| "tree unreadable")?;
-    if roots.first().map(|root| root.as_bytes().as_slice()) != Some(root) {
+    let roots = view.prove(objects, &Plan::root(head.size)).map_err(|_| "tree unreadable")?;
+    if roots.first() != Some(&head.root) {
         return Err("snapshot of another log");
-    }
-    let snapshot: Snapshot = postcard::from_bytes(content).map_err(|_| "snapshot unreadable")?;
-    if snapshot.size() != size || snapshot.origin() != origin {
-        return Err("snapshot contradicts itself");
     }
     let ledger = restore(snapshot, view, objects).ok_or("snapshot does not fit the log")?;
     match ledger.sealed() {
@@ -137,16 +157,16 @@ fn replay(ledger: &mut Ledger, view: &View, objects: &Objects) -> Result<(), Ope
         let first = ledger.size() / WIDTH;
         let end = view.head.size.div_ceil(WIDTH).min(first + BUNDLES);
         let skip = (ledger.size() - first * WIDTH) as usize;
-        let bundles: Vec<Bytes> = (first..end)
-            .map(|index| whole_bundle(view, objects, index))
+        let parsed: Vec<Vec<Option<CheckedEntry>>> = (first..end)
+            .into_par_iter()
+            .map(|index| whole_bundle(view, objects, index).map(|bundle| parse(&bundle)))
             .collect::<Result<_, _>>()?;
-        let parsed: Vec<Vec<Option<CheckedEntry>>> = bundles.par_iter().map(parse).collect();
         for checked in parsed.into_iter().flatten().skip(skip) {
             let index = ledger.size();
             let own = || OpenError::OwnEntry { index };
             let checked = checked.ok_or_else(own)?;
             if let Body::Manifest(manifest) = checked.entry().body() {
-                provide_registers(ledger, objects, manifest).map_err(|_| own())?;
+                provide_registers(ledger, objects, manifest)?;
             }
             ledger.apply(&checked).map_err(|_| own())?;
         }
@@ -167,31 +187,81 @@ fn whole_bundle(view: &View, objects: &Objects, index: u64) -> Result<Bytes, Rea
     Ok(bytes.into())
 }
 
-/// The leaf table, by streaming the level-0 tiles: 32 bytes an entry.
+/// What `log.json` says about the manifest that the ledger goes by.
+pub(super) fn manifest_in_force(
+    ledger: &Ledger,
+    view: &View,
+    objects: &Objects,
+) -> Result<ManifestInForce, OpenError> {
+    let index = ledger.election().ok_or(OpenError::Genesis)?.index;
+    let entry = view.entry(objects, index)?;
+    entry
+        .and_then(|entry| Entry::parse(&entry).ok())
+        .and_then(|entry| ManifestInForce::of(index, &entry))
+        .ok_or(OpenError::OwnEntry { index })
+}
+
+/// The leaf table, by streaming the level-0 tiles: 32 bytes an entry. Each is checked, because a
+/// leaf hash that is not found is an entry that is not known.
 pub(super) fn leaf_table(view: &View, objects: &Objects) -> Result<LeafTable, OpenError> {
+    /// Tiles that are checked at once, on all cores.
+    const TILES: usize = 256;
     let mut table = LeafTable::with_capacity(view.head.size as usize);
-    for id in TileId::of_tree(0, view.head.size).take_while(|id| id.level == 0) {
-        let bytes = view.tile(objects, id)?.ok_or_else(|| ReadError::Missing(id.path()))?;
-        let first = id.index * u64::from(TILE_WIDTH);
-        let (hashes, _) = bytes.as_chunks::<HASH_LEN>();
-        for (hash, index) in hashes.iter().zip(first..) {
-            table.insert(&Hash::new(*hash), index)?;
+    let ids = TileId::of_tree(0, view.head.size).take_while(|id| id.level == 0);
+    let ids: Vec<TileId> = ids.collect();
+    let read = |id: &TileId| {
+        view.tile(objects, *id)?
+            .ok_or_else(|| ReadError::Missing(id.path()))
+            .map(|tile| (*id, tile))
+    };
+    for ids in ids.chunks(TILES) {
+        let tiles: Vec<(TileId, Vec<u8>)> = ids.par_iter().map(read).collect::<Result<_, _>>()?;
+        for (id, tile) in tiles {
+            let (hashes, _) = tile.as_chunks::<HASH_LEN>();
+            for (hash, index) in hashes.iter().zip(id.index * u64::from(TILE_WIDTH)..) {
+                table.insert(&Hash::new(*hash), index)?;
+            }
         }
     }
     Ok(table)
 }
 
+/// Why the registers that a manifest names cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RegisterFault {
+    /// A file is not here.
+    #[error("register/{0} is missing")]
+    Missing(Hash),
+    /// A file is here and is not a register.
+    #[error("register/{0}: {1}")]
+    Invalid(Hash, RegisterError),
+    /// A file could not be read, or is damaged.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<RegisterFault> for OpenError {
+    /// For a manifest that is logged: its files were here, and were registers.
+    fn from(fault: RegisterFault) -> Self {
+        let path = |hash| format!("register/{hash}");
+        match fault {
+            RegisterFault::Missing(hash) => ReadError::Missing(path(hash)).into(),
+            RegisterFault::Invalid(hash, _) => ReadError::Damaged(path(hash)).into(),
+            RegisterFault::Store(error) => error.into(),
+        }
+    }
+}
+
 /// Gives the ledger the register files that a manifest names.
 ///
 /// # Errors
-/// Fails with `invalid_registers` if one is not here or is not a register.
+/// Fails if one is not here, is not a register, or cannot be read.
 pub(super) fn provide_registers(
     ledger: &mut Ledger,
     objects: &Objects,
     manifest: &Manifest,
-) -> Result<(), Refusal> {
-    let (units, contests) =
-        registers(objects, manifest).map_err(|_| Refusal::Invalid(Field::Registers))?;
+) -> Result<(), RegisterFault> {
+    let (units, contests) = registers(objects, manifest)?;
     ledger.provide_units(units);
     ledger.provide_contests(contests);
     Ok(())
@@ -200,11 +270,11 @@ pub(super) fn provide_registers(
 fn registers(
     objects: &Objects,
     manifest: &Manifest,
-) -> Result<(Arc<UnitRegister>, Arc<ContestRegister>), Option<StoreError>> {
-    let read = |hash: &Hash| objects.register(hash).map_err(Some)?.ok_or(None);
-    let units = read(&manifest.registers.units.sha256)?;
-    let contests = read(&manifest.registers.contests.sha256)?;
-    let units = UnitRegister::parse(&units).map_err(|_| None)?;
-    let contests = ContestRegister::parse(&contests).map_err(|_| None)?;
-    Ok((Arc::new(units), Arc::new(contests)))
+) -> Result<(Arc<UnitRegister>, Arc<ContestRegister>), RegisterFault> {
+    let read = |hash: Hash| objects.register(&hash)?.ok_or(RegisterFault::Missing(hash));
+    let (units, contests) = (manifest.registers.units.sha256, manifest.registers.contests.sha256);
+    let invalid = |hash| move |error| RegisterFault::Invalid(hash, error);
+    let unit_register = UnitRegister::parse(&read(units)?).map_err(invalid(units))?;
+    let register = ContestRegister::parse(&read(contests)?).map_err(invalid(contests))?;
+    Ok((Arc::new(unit_register), Arc::new(register)))
 }

@@ -14,8 +14,9 @@ use super::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
 pub struct Description {
     /// What the log takes.
     pub limits: Limits,
-    /// The manifest in force.
-    pub manifest: ManifestInForce,
+    /// The manifest in force; `null` where a damaged log is served for reading and its ledger
+    /// could not be rebuilt.
+    pub manifest: Option<ManifestInForce>,
     /// The name of the log in its checkpoints.
     pub origin: String,
     /// The policy file, as the operator has it.
@@ -64,7 +65,7 @@ impl Description {
         index: u64,
         manifest: &Entry,
     ) -> Option<Self> {
-        let manifest = ManifestInForce::of(index, manifest)?;
+        let manifest = Some(ManifestInForce::of(index, manifest)?);
         Some(Self { limits: Limits::OURS, manifest, origin: origin.to_owned(), policy, vkeys })
     }
 

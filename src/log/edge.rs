@@ -88,6 +88,11 @@ impl Edge {
         (id.index == index).then(|| level.get(..usize::from(id.width)).map(tile_bytes)).flatten()
     }
 
+    /// The hash at this place of the partial tile of `level`, if that holds so many.
+    pub(super) fn hash(&self, level: u8, place: usize) -> Option<Hash> {
+        self.levels.get(usize::from(level))?.get(place).copied()
+    }
+
     /// The bundle, if it is the partial one of this edge and holds at least as many entries.
     pub fn bundle(&self, id: BundleId) -> Option<Vec<u8>> {
         let partial = id.index == self.size() / WIDTH as u64;

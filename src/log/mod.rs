@@ -7,11 +7,15 @@
 
 mod admission;
 mod answer;
+mod checked;
+mod create;
 mod derived;
 mod description;
 mod edge;
 mod integrate;
 mod pool;
+mod read_only;
+mod rebuild;
 mod recovery;
 mod registers;
 mod sealed;
@@ -43,17 +47,19 @@ pub use jejak_proofs::tally::ChainHead;
 use self::{
     answer::Sequenced,
     pool::{Pool, Submission},
+    recovery::Without,
     registers::Registers,
     sequencer::Stats,
     view::View,
 };
 pub use self::{
     answer::{BatchItem, BatchLogged, Logged, Rejection, SubmitError},
+    create::{CreateError, create, judge_genesis},
     description::{Description, Limits, ManifestInForce},
     edge::Edge,
     integrate::{Integrated, Mismatch, integrate, verify},
     pool::{POOL_BYTES_MAX, POOL_ENTRIES_MAX, TAKE_BYTES_MAX, TAKE_ENTRIES_MAX},
-    recovery::{CreateError, OpenError, Options, SEAL_AFTER, create, judge_genesis},
+    recovery::{OpenError, Options, SEAL_AFTER},
     sealed::SealedView,
     sequencer::Fatal,
     view::{ReadError, View as Published},
@@ -92,8 +98,9 @@ struct Shared {
     leaves: RwLock<LeafTable>,
     /// Every key that an entry of `view` mandated. Written by the sequencer alone.
     keys: RwLock<KeyBook>,
-    /// The manifest in force: index of its entry, and what `log.json` says about it.
-    manifest: RwLock<ManifestInForce>,
+    /// The manifest in force: index of its entry, and what `log.json` says about it. Always known
+    /// where a sequencer runs.
+    manifest: RwLock<Option<ManifestInForce>>,
     stats: Mutex<Stats>,
     /// Whether entries found room on disk when that was last asked. Written by the sequencer alone.
     has_room: AtomicBool,
@@ -104,7 +111,7 @@ struct Shared {
     /// Set once, when the log stopped for good and must not go on.
     fatal: watch::Sender<Option<Arc<Fatal>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    read_only: bool,
+    without: Without,
 }
 
 /// How a log is doing.
@@ -135,7 +142,20 @@ impl Log {
     /// Fails, without having changed anything, if the directory is not the sound directory of one
     /// log, is in use, or ends before what was published.
     pub fn open(dir: &Path, key: SigningKey, options: &Options) -> Result<Self, OpenError> {
-        recovery::open(dir, key, options)
+        match options.read_only {
+            true => Self::open_read_only(dir),
+            false => recovery::open(dir, key, options),
+        }
+    }
+
+    /// Opens the log in `dir` to serve what verifies, also where start-up would refuse the
+    /// directory. Writes and signs nothing. What could not be rebuilt is an error where it is
+    /// asked for, and everything is checked as it is read.
+    ///
+    /// # Errors
+    /// Fails without a policy, and without a checkpoint that this verifies.
+    pub fn open_read_only(dir: &Path) -> Result<Self, OpenError> {
+        read_only::open(dir)
     }
 
     /// The name in URLs: the last element of the origin.
@@ -217,16 +237,12 @@ impl Log {
         if leaves.is_empty() {
             return Ok(Vec::new());
         }
-        let indexes: Vec<u64> = leaves.iter().map(|(index, _)| *index).collect();
-        let damaged = || ReadError::Damaged("the tree above these entries".to_owned());
-        let plan = Plan::batch(view.head.size, &indexes).map_err(|_| damaged())?;
-        let hashes = view.prove(&self.0.objects, &plan)?;
-        view.head.verify_batch(leaves, &hashes).map_err(|_| damaged())?;
-        Ok(hashes)
+        let proof = view.batch(&self.0.objects, view.head.size, leaves)?;
+        proof.ok_or_else(|| ReadError::Damaged("the tree above these entries".to_owned()))
     }
 
     async fn sequence(&self, entries: Vec<Bytes>) -> Result<Sequenced, SubmitError> {
-        if self.0.read_only {
+        if self.0.without.writer {
             return Err(SubmitError::Unavailable);
         }
         let candidates = admission::check(self.0.clone(), entries).await?;
@@ -301,23 +317,26 @@ impl Log {
 
     /// An inclusion proof in the tree of `size` entries; `None` beyond the published tree.
     pub fn inclusion(&self, size: u64, index: u64) -> Result<Option<Vec<Hash>>, ReadError> {
-        self.prove(size, Plan::inclusion(size, index).ok())
+        let view = self.0.view();
+        match view.leaf(&self.0.objects, index)? {
+            Some(leaf) => view.inclusion(&self.0.objects, size, index, leaf),
+            None => Ok(None),
+        }
     }
 
     /// A consistency proof; `None` beyond the published tree.
     pub fn consistency(&self, old: u64, new: u64) -> Result<Option<Vec<Hash>>, ReadError> {
-        self.prove(new, Plan::consistency(old, new).ok())
+        self.0.view().consistency(&self.0.objects, old, new)
     }
 
     /// One compact proof for several entries; `None` beyond the published tree.
     pub fn batch_proof(&self, size: u64, indexes: &[u64]) -> Result<Option<Vec<Hash>>, ReadError> {
-        self.prove(size, Plan::batch(size, indexes).ok())
-    }
-
-    fn prove(&self, size: u64, plan: Option<Plan>) -> Result<Option<Vec<Hash>>, ReadError> {
         let view = self.0.view();
-        let Some(plan) = plan.filter(|_| size <= view.head.size) else { return Ok(None) };
-        view.prove(&self.0.objects, &plan).map(Some)
+        if indexes.iter().any(|index| *index >= view.head.size) {
+            return Ok(None);
+        }
+        let leaves = view.leaves(&self.0.objects, indexes)?;
+        view.batch(&self.0.objects, size, &leaves)
     }
 
     /// A `.tlog-proof` of the entry under the newest sealed checkpoint, or under the newest one if
@@ -341,7 +360,6 @@ impl Log {
         index: u64,
         leaf: Option<Hash>,
     ) -> Result<Option<Receipt>, ReadError> {
-        let Ok(plan) = Plan::inclusion(head.size, index) else { return Ok(None) };
         let leaf = match leaf {
             Some(leaf) => leaf,
             None => match view.entry(&self.0.objects, index)? {
@@ -349,7 +367,8 @@ impl Log {
                 None => return Ok(None),
             },
         };
-        let proof = view.prove(&self.0.objects, &plan)?;
+        let proof = view.inclusion(&self.0.objects, head.size, index, leaf)?;
+        let Some(proof) = proof else { return Ok(None) };
         head.verify_inclusion(index, leaf, &proof)
             .map_err(|_| ReadError::Damaged(format!("the tree above entry {index}")))?;
         let checkpoint = checkpoint.clone();
@@ -384,7 +403,7 @@ impl Log {
             time_ms: view.time_ms,
             checkpoint_age_ms: crate::clock::now_ms().saturating_sub(view.time_ms),
             queue: self.0.pool.len() as u64,
-            accepting: !self.0.read_only
+            accepting: !self.0.without.writer
                 && self.0.pool.is_open()
                 && self.0.has_room.load(Ordering::Acquire)
                 && !self.0.key_ended.load(Ordering::Acquire),
@@ -439,6 +458,9 @@ impl Shared {
     /// The index of a published entry with this leaf hash. The table only knows where to look;
     /// the tree decides.
     fn index_of(&self, leaf: &Hash) -> Result<Option<u64>, ReadError> {
+        if self.without.leaves {
+            return Err(ReadError::Lost("the table of leaf hashes"));
+        }
         let candidates: Vec<u64> = {
             let leaves = self.leaves.read().unwrap_or_else(PoisonError::into_inner);
             leaves.candidates(leaf).collect()
@@ -448,8 +470,11 @@ impl Shared {
         }
         let view = self.view();
         for index in candidates {
-            if view.leaf(&self.objects, index)? == Some(*leaf) {
-                return Ok(Some(index));
+            match view.leaf(&self.objects, index)? {
+                Some(found) if found == *leaf => return Ok(Some(index)),
+                // Rarely another entry with the same part of a hash; or is its tile damaged?
+                Some(_) => view.check_leaf_tile(&self.objects, index)?,
+                None => {}
             }
         }
         Ok(None)

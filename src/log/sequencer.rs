@@ -21,7 +21,7 @@ use jejak_proofs::{
 use super::{
     ManifestInForce, Shared,
     answer::{BatchItem, Rejection, Sequenced, SubmitError},
-    derived,
+    derived::{self, RegisterFault},
     integrate::{Integrated, Mismatch, integrate, verify},
     pool::{Candidate, Submission, Taken},
     sealed::SealedView,
@@ -334,7 +334,7 @@ impl Sequencer {
         if let Some(rejection) = self.beyond_key(checked, size) {
             return Ok(Err(rejection));
         }
-        let Outcome { flags, keys, .. } = match self.apply(checked) {
+        let Outcome { flags, keys, .. } = match self.apply(checked)? {
             Ok(outcome) => outcome,
             Err(refusal) => {
                 let refusal = self.name_duplicate(refusal, checked.entry(), admitted)?;
@@ -383,15 +383,23 @@ impl Sequencer {
         Some(Rejection::beyond_key())
     }
 
-    fn apply(&mut self, checked: &CheckedEntry) -> Result<Outcome, Refusal> {
+    fn apply(&mut self, checked: &CheckedEntry) -> Result<Result<Outcome, Refusal>, Fatal> {
         match (self.ledger.apply(checked), checked.entry().body()) {
             // The last rule of a manifest: everything else about it is in order, signatures of
             // the root keys included, so its files are worth reading, and they must be here.
             (Err(REGISTERS), Body::Manifest(manifest)) => {
-                derived::provide_registers(&mut self.ledger, &self.shared.objects, manifest)?;
-                self.ledger.apply(checked)
+                match derived::provide_registers(&mut self.ledger, &self.shared.objects, manifest) {
+                    Ok(()) => Ok(self.ledger.apply(checked)),
+                    // A fault of ours accuses no submitter. A file of another hash than its name
+                    // is one that somebody is still copying, or has copied wrongly.
+                    Err(RegisterFault::Store(error)) if !error.is_damage() => Err(error.into()),
+                    Err(cause) => {
+                        tracing::info!(log = self.shared.origin, %cause, "a manifest is refused");
+                        Ok(Err(REGISTERS))
+                    }
+                }
             }
-            (result, _) => result,
+            (result, _) => Ok(result),
         }
     }
 
@@ -402,10 +410,15 @@ impl Sequencer {
         entry: &Entry,
         admitted: &Admitted,
     ) -> Result<Refusal, Fatal> {
-        let Refusal::Conflict { head: Some(ChainHead { index, .. }) } = refusal else {
+        let Refusal::Conflict { head: Some(ChainHead { index, leaf, .. }) } = refusal else {
             return Ok(refusal);
         };
         let view = self.shared.view();
+        if leaf == entry.leaf() {
+            // It is logged, and its leaf hash was not found in the tree.
+            view.check_leaf_tile(&self.shared.objects, index)?;
+            return Err(ReadError::Damaged(format!("the leaf hash of entry {index}")).into());
+        }
         let head = match index.checked_sub(view.head.size) {
             Some(place) => admitted.entries.get(place as usize).cloned(),
             None => view.entry(&self.shared.objects, index)?,
@@ -445,7 +458,7 @@ impl Sequencer {
             admitted.keys.into_iter().for_each(|key| keys.insert(key));
         }
         if let Some(manifest) = admitted.manifest {
-            *shared.manifest.write().unwrap_or_else(PoisonError::into_inner) = manifest;
+            *shared.manifest.write().unwrap_or_else(PoisonError::into_inner) = Some(manifest);
         }
         Ok(view)
     }

@@ -24,5 +24,5 @@ pub(super) fn put_checkpoint(
         };
         *view = Arc::new(View::new(before, view.time_ms, view.edge.clone()));
     }
-    Ok(shared.objects.put_checkpoint(view.note.as_bytes())?)
+    Ok(shared.objects.put_checkpoint_again(view.note.as_bytes())?)
 }

@@ -62,7 +62,7 @@ pub enum Code {
     Internal,
     /// More work than the log takes at a time.
     Overloaded,
-    /// The log takes no entries now.
+    /// The log takes no entries now, or has lost what this needs.
     Unavailable,
 }
 
@@ -127,7 +127,7 @@ impl Code {
             Self::Internal => (500, "internal", "a failure of the server"),
             Self::Overloaded => (503, "overloaded", "too much at once: try again"),
             Self::Unavailable => {
-                (503, "unavailable", "the log takes no entries now: try again later")
+                (503, "unavailable", "the log cannot do this now: try again later")
             }
         }
     }
@@ -280,7 +280,11 @@ impl From<SubmitError> for Problem {
 
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
-        Self::internal(error)
+        match error {
+            // Known since the log was opened for reading only, and said then.
+            ReadError::Lost(_) => Code::Unavailable.into(),
+            error => Self::internal(error),
+        }
     }
 }
 

@@ -170,8 +170,13 @@ impl StoreError {
         Self::Damaged { path: path.into(), offset, damage }
     }
 
+    /// Whether a file was read and does not hold what it must.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. })
+    }
+
     /// Whether a call failed because the disk, or the user's share of it, is full.
-    pub(super) fn is_out_of_space(&self) -> bool {
+    pub fn is_out_of_space(&self) -> bool {
         use io::ErrorKind::{QuotaExceeded, StorageFull};
         matches!(self, Self::Io { source, .. }
             if matches!(source.kind(), StorageFull | QuotaExceeded))

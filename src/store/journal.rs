@@ -93,15 +93,15 @@ impl Journal {
     /// [`StoreError::JournalExists`] if there is a journal; [`StoreError::NoSpace`] if there is
     /// no room for the first segment.
     pub fn create(dir: &Path, options: JournalOptions) -> Result<Self, StoreError> {
-        disk::make_dirs(dir)?;
-        if let Some(parent) = dir.parent() {
-            disk::sync_dir(parent)?;
-        }
         if !segments_in(dir)?.is_empty() {
             return Err(StoreError::JournalExists(dir.to_owned()));
         }
         let len = segment_len_for(&options, 0);
-        check_free(dir, &options, len)?;
+        check_room(dir, &options)?;
+        disk::make_dirs(dir)?;
+        if let Some(parent) = dir.parent() {
+            disk::sync_dir(parent)?;
+        }
         let file = new_segment(dir, SegmentHeader { len, before: Position::START })?;
         Ok(Self {
             dir: dir.to_owned(),
@@ -355,6 +355,15 @@ fn repair(replay: &Replay) -> Result<DiskFile, StoreError> {
 /// The length of a new segment that has to take a record of `len` bytes.
 fn segment_len_for(options: &JournalOptions, len: u64) -> u64 {
     options.segment_len.max(BLOCK_LEN + len.max(1)).next_multiple_of(BLOCK_LEN)
+}
+
+/// Whether there is room for a new journal in `dir`, or where it would be made.
+///
+/// # Errors
+/// [`StoreError::NoSpace`]; [`StoreError::Io`] if nobody can say.
+pub fn check_room(dir: &Path, options: &JournalOptions) -> Result<(), StoreError> {
+    let found = dir.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
+    check_free(found, options, segment_len_for(options, 0))
 }
 
 /// Refuses to write `len` more bytes to a disk that must keep its reserve.

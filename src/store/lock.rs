@@ -56,8 +56,11 @@ impl DirLock {
             thread::sleep(RETRY_EVERY.min(wait));
         }
         file.set_len(0)?;
-        file.write_at(format!("{}\n", process::id()).as_bytes(), 0)?;
-        Ok(Self { file })
+        // For people; a full disk has no room for it, and the lock is held all the same.
+        match file.write_at(format!("{}\n", process::id()).as_bytes(), 0) {
+            Err(error) if !error.is_out_of_space() => Err(error),
+            _ => Ok(Self { file }),
+        }
     }
 }
 

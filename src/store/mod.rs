@@ -28,12 +28,14 @@ mod lock;
 mod objects;
 mod record;
 mod replay;
+mod salvage;
 
 pub use directory::Directory;
 pub use error::{Action, Damage, NotNext, StoreError};
-pub use journal::{FREE_MIN_DEFAULT, Journal, JournalOptions, SEGMENT_LEN_DEFAULT};
+pub use journal::{FREE_MIN_DEFAULT, Journal, JournalOptions, SEGMENT_LEN_DEFAULT, check_room};
 pub use leaf_table::{LEAF_INDEX_MAX, LeafIndexError, LeafTable};
 pub use lock::{DirLock, LOCK_WAIT_MAX};
 pub use objects::{ObjectId, Objects, TILE_LEN};
 pub use record::{BLOCK_LEN, FRAME_LEN, RECORD_LEN_MAX, Record};
 pub use replay::{Replay, Torn};
+pub use salvage::salvage;

@@ -80,7 +80,8 @@ pub struct Objects {
 /// What was written since the last sync.
 #[derive(Debug, Default)]
 struct Pending {
-    files: Vec<PathBuf>,
+    /// A set: `checkpoint` is written with every batch.
+    files: BTreeSet<PathBuf>,
     dirs: BTreeSet<PathBuf>,
     /// Directories that this process has made or found, whose names are synced or in `dirs`.
     linked: HashSet<PathBuf>,
@@ -137,6 +138,50 @@ impl Objects {
         let mut pending = self.pending();
         pending.size = pending.size.max(size);
         Ok(())
+    }
+
+    /// As [`publish`](Self::publish), and writes only what is not there already: a start must not
+    /// need room for what it finds. What is there may never have been synced, and will be.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn publish_again<B: AsRef<[u8]>>(
+        &self,
+        size: u64,
+        objects: impl IntoIterator<Item = (ObjectId, B)>,
+    ) -> Result<(), StoreError> {
+        let mut missing = Vec::new();
+        for (id, bytes) in objects {
+            if !self.keep(&self.root.join(id.path()), bytes.as_ref())? {
+                missing.push((id, bytes));
+            }
+        }
+        self.publish(size, missing)
+    }
+
+    /// As [`put_checkpoint`](Self::put_checkpoint), if the file is not these bytes already.
+    ///
+    /// # Errors
+    /// As [`put_checkpoint`](Self::put_checkpoint).
+    pub fn put_checkpoint_again(&self, note: &[u8]) -> Result<(), StoreError> {
+        match self.keep(&self.root.join(CHECKPOINT), note)? {
+            true => Ok(()),
+            false => self.put_checkpoint(note),
+        }
+    }
+
+    /// Whether the file holds these bytes; then it is noted for the next sync. One that cannot be
+    /// read is to be written.
+    fn keep(&self, path: &Path, bytes: &[u8]) -> Result<bool, StoreError> {
+        if !disk::read(path).is_ok_and(|found| found.as_deref() == Some(bytes)) {
+            return Ok(false);
+        }
+        let dir = path.parent().unwrap_or(&self.root);
+        self.link_dir(dir)?;
+        let mut pending = self.pending();
+        pending.files.insert(path.to_owned());
+        pending.dirs.insert(dir.to_owned());
+        Ok(true)
     }
 
     /// Replaces the checkpoint file, not synced. The checkpoint must not be newer than the
@@ -286,7 +331,7 @@ impl Objects {
         let temporary = self.write_temporary(bytes, false)?;
         disk::rename(&temporary, path)?;
         let mut pending = self.pending();
-        pending.files.push(path.to_owned());
+        pending.files.insert(path.to_owned());
         pending.dirs.insert(dir.to_owned());
         Ok(())
     }

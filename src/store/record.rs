@@ -197,6 +197,13 @@ impl Record {
         continues.then_some(record)
     }
 
+    /// Reads a whole record without the one before it.
+    pub(super) fn parse_alone(bytes: &Bytes) -> Option<Self> {
+        let head = TreeHead { size: u64_at(bytes, 48)?, ..TreeHead::EMPTY };
+        let before = Position { head, time_ms: 0, digest: hash_at(bytes, 16)? };
+        Self::parse(bytes, &before)
+    }
+
     /// Whether the head is `first` plus at least one entry, and no larger than a tree may be.
     pub(super) fn counts_its_entries(&self) -> bool {
         !self.entries.is_empty()

@@ -51,7 +51,8 @@ impl Fixture {
         Self::serve(directory, log, limits)
     }
 
-    fn serve(directory: Directory, log: Log, limits: Limits) -> Self {
+    /// This log, served.
+    pub fn serve(directory: Directory, log: Log, limits: Limits) -> Self {
         let server = Server::new(vec![log.clone()], limits).unwrap();
         let router = router(&server);
         Self { log, server, router, directory }

@@ -169,6 +169,26 @@ fn flip_bits(shape: Shape, count: usize, seed: u64) {
 }
 
 #[test]
+fn a_damaged_last_record_is_damage_at_a_place_and_no_old_journal() {
+    let log = Log::new(300, WHOLE_JOURNAL);
+    let path = log.path("log/journal/00000000000000000000");
+    let mut bytes = fs::read(&path).unwrap();
+    let blocks = bytes.chunks(4096).zip((0..).step_by(4096));
+    let last = blocks.filter(|(block, _)| block.starts_with(b"\x89jejakR1")).last();
+    let offset: usize = last.unwrap().1;
+    bytes[offset + 150] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let report = log.check();
+    assert_names(&report, &["log/journal/00000000000000000000"], "the last record");
+    let at = |finding: &Finding| match finding.damage {
+        Damage::Journal { offset, .. } => Some(offset),
+        _ => None,
+    };
+    let found: Vec<_> = report.findings.iter().filter_map(at).collect();
+    assert_eq!(found, [offset as u64], "{:?}", report.findings);
+}
+
+#[test]
 fn each_of_300_flipped_bits_is_found_in_its_file() {
     flip_bits(WHOLE_JOURNAL, 100, SEED);
     flip_bits(SEGMENTS, 100, SEED + 1);

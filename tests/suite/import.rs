@@ -69,7 +69,14 @@ fn a_refused_row_is_named_and_does_not_stop_the_others() {
     let ended = import(dir, &server, table, &["--contest", "ppwp"]).exit(1);
     assert_eq!(ended.json()["new"], 2);
     assert_eq!(ended.json()["refused"], json!({"invalid_unit": 1}));
-    assert!(ended.stderr.contains("9999: invalid_unit"), "{}", ended.stderr);
+    // SPEC [L2]: results and the rest are objects, one a line.
+    assert_eq!(ended.json()["refused_rows"], json!([{"unit": "9999", "code": "invalid_unit"}]));
+    let said: Value = serde_json::from_str(ended.stderr.trim_end()).unwrap();
+    assert_eq!(said, json!({"unit": "9999", "refused": "invalid_unit"}));
+    // The log has judged it, so it keeps nobody from importing a corrected table.
+    let table = "unit,votes.01,votes.02\n3173001,1,2\n3173002,3,4\n3173,5,6\n";
+    let report = import(dir, &server, table, &[]).exit(0).json();
+    assert_eq!((report["new"].as_u64(), report["done"].as_u64()), (Some(1), Some(2)));
 }
 
 #[test]
@@ -106,4 +113,75 @@ fn another_table_needs_a_reason_and_makes_revisions_of_what_changed() {
     assert_eq!(import(dir, &server, second, &revise).exit(0).json()["done"], 2);
     let monitor = ["monitor", "-p", "log/policy", "--url", &server.url, "--state", "w"];
     jejak(dir, &[&monitor[..], &["--once"]].concat()).exit(0);
+}
+
+#[test]
+fn rows_in_flight_are_finished_under_their_own_terms_before_anything_else_begins() {
+    // SPEC [I1] [I2] [I4]
+    let dir = tempfile::tempdir().unwrap();
+    let (dir, server) = (dir.path(), example_log(dir.path()));
+    let first = "unit,votes.01,votes.02\n3173001,1,2\n3173002,3,4\n";
+    import(dir, &server, first, &["--contest", "ppwp"]).exit(0);
+    // As after a crash between the log's answer and the book.
+    let lost = dir.join("import/batch/000000.json");
+    fs::remove_file(&lost).unwrap();
+    let second = "unit,votes.01,votes.02\n3173001,1,2\n3173002,30,4\n";
+    let revise = ["--revise", "clerical", "--decision", DECISION];
+    let ended = import(dir, &server, second, &revise).exit(78);
+    assert!(ended.stderr.contains("finish first: jejak import OLD.csv"), "{}", ended.stderr);
+    let grown = "unit,votes.01,votes.02\n3173001,1,2\n3173002,3,4\n3173,5,6\n";
+    import(dir, &server, grown, &[]).exit(78);
+    let report = import(dir, &server, first, &[]).exit(0).json();
+    assert_eq!((report["new"].as_u64(), report["known"].as_u64()), (Some(0), Some(2)));
+    import(dir, &server, second, &revise).exit(0);
+
+    // An older table comes back under its own terms, and what was revised since stays revised.
+    fs::remove_file(&lost).unwrap();
+    import(dir, &server, second, &[]).exit(78);
+    let report = import(dir, &server, first, &[]).exit(0).json();
+    assert_eq!((report["new"].as_u64(), report["known"].as_u64()), (Some(0), Some(1)));
+    assert_eq!(import(dir, &server, second, &[]).exit(0).json()["done"], 2);
+    assert_eq!(newest(dir, "3173002")["votes"]["01"], 30);
+    assert_eq!(newest(dir, "3173001")["seq"], 0);
+    // Back to the first numbers is a revision like any other.
+    let report = import(dir, &server, first, &["--revise", "court", "--decision", DECISION]);
+    assert_eq!(report.exit(0).json()["new"], 1);
+    assert_eq!(newest(dir, "3173002")["seq"], 2);
+}
+
+#[test]
+fn a_table_that_only_grew_needs_no_reason() {
+    // SPEC [I3]
+    let dir = tempfile::tempdir().unwrap();
+    let (dir, server) = (dir.path(), example_log(dir.path()));
+    let first = "unit,votes.01,votes.02\n3173001,1,2\n";
+    import(dir, &server, first, &["--contest", "ppwp"]).exit(0);
+    let grown = "unit,votes.01,votes.02\n3173001,1,2\n3173002,3,4\n";
+    let report = import(dir, &server, grown, &[]).exit(0).json();
+    assert_eq!((report["new"].as_u64(), report["done"].as_u64()), (Some(1), Some(1)));
+    assert_eq!(newest(dir, "3173002")["seq"], 0);
+    // A row that changed meanwhile is no growth.
+    let changed = "unit,votes.01,votes.02\n3173001,9,2\n3173002,3,4\n3173,5,6\n";
+    import(dir, &server, changed, &[]).exit(78);
+}
+
+#[test]
+fn a_directory_keeps_its_terms_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (dir, server) = (dir.path(), example_log(dir.path()));
+    let table = "unit,votes.01,votes.02\n3173001,1,2\n";
+    import(dir, &server, table, &[]).exit(2);
+    // Of a run of which the log took nothing no terms remain.
+    import(dir, &server, table, &["--contest", "typo"]).exit(1);
+    assert!(!dir.join("import/import.json").exists());
+    let terms = ["--contest", "ppwp", "--form", "c-salinan"];
+    import(dir, &server, table, &terms).exit(0);
+    import(dir, &server, table, &terms).exit(0);
+    for other in
+        [["--contest", "x"], ["--form", "d-hasil"], ["--round", "psu"], ["--basis", "renvoi"]]
+    {
+        let ended = import(dir, &server, table, &other).exit(78);
+        assert!(ended.stderr.contains(other[0]), "{}", ended.stderr);
+    }
+    assert_eq!(newest(dir, "3173001")["form"], "c-salinan");
 }

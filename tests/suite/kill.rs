@@ -177,7 +177,7 @@ fn many(fetch: &Fetch, policy: &Policy, numbers: &[u64]) -> Result<Vec<Kept>, Su
     let logged = submit_batch(fetch, policy, &entries, Duration::ZERO)?;
     let head = logged.checkpoint.head();
     let kept = logged.results.into_iter().zip(numbers).map(|(result, number)| {
-        let item = result.unwrap_or_else(|refusal| panic!("{number}: {}", refusal.code));
+        let item = result.unwrap_or_else(|refusal| panic!("{number}: {refusal:?}"));
         assert!(matches!(item.status, BatchStatus::New | BatchStatus::Known));
         Kept { number: *number, index: item.index, head }
     });

@@ -1,8 +1,9 @@
 //! The program as people run it: its binary, its exit codes, its files.
 
 use std::{
-    env, fs,
-    io::{BufRead as _, BufReader},
+    env,
+    fs::{self, OpenOptions},
+    io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -63,7 +64,18 @@ impl Serving {
     }
 
     pub fn with(dir: &Path, arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_jejak"))
+        let mut serving = Self::in_background(dir, arguments);
+        let mut line = String::new();
+        let stdout = serving.child.stdout.take().expect("stdout is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("the server speaks");
+        let line: Value = serde_json::from_str(&line).expect("one JSON object a log");
+        serving.url = line["url"].as_str().expect("a URL").to_owned();
+        serving
+    }
+
+    /// Starts it, and does not wait until it serves. Knows no URL.
+    pub fn in_background(dir: &Path, arguments: &[&str]) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_jejak"))
             .arg("--json")
             .args(arguments)
             .current_dir(dir)
@@ -71,11 +83,7 @@ impl Serving {
             .stderr(Stdio::null())
             .spawn()
             .expect("the program runs");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("stdout is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("the server speaks");
-        let line: Value = serde_json::from_str(&line).expect("one JSON object a log");
-        Self { child, url: line["url"].as_str().expect("a URL").to_owned() }
+        Self { child, url: String::new() }
     }
 
     /// Asks it to stop, and waits: its exit code, and how long it took.
@@ -106,6 +114,17 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Says that a test cannot run here. Runners hide what a passing test prints, so the line goes to
+/// the file `JEJAK_SKIPPED` too, which `./test` shows; with `JEJAK_SKIP_NONE` the test fails.
+pub fn skipped(reason: impl std::fmt::Display) {
+    println!("SKIPPED: {reason}");
+    assert!(env::var_os("JEJAK_SKIP_NONE").is_none(), "everything must run here: {reason}");
+    if let Some(file) = env::var_os("JEJAK_SKIPPED") {
+        let mut file = OpenOptions::new().create(true).append(true).open(file).unwrap();
+        file.write_all(format!("SKIPPED: {reason}\n").as_bytes()).unwrap();
+    }
+}
+
 /// Real results, where they are; `None` is said aloud.
 pub fn real_data() -> Option<PathBuf> {
     let default = || root().join("../shared/data/pilpres2019");
@@ -113,7 +132,7 @@ pub fn real_data() -> Option<PathBuf> {
     if dir.join("official.csv.gz").exists() {
         return Some(dir);
     }
-    println!("SKIPPED: no real election in {} (JEJAK_DATA)", dir.display());
+    skipped(format_args!("no real election in {} (JEJAK_DATA)", dir.display()));
     None
 }
 

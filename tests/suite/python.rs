@@ -261,8 +261,14 @@ impl Dice {
         list[self.below(list.len())].clone()
     }
 
+    /// A number of a form: mostly the same, so that tallies differ in little.
     fn count(&mut self) -> Option<u32> {
-        self.below(5).checked_sub(1).map(|count| count as u32)
+        match self.below(20) {
+            0 => None,
+            1 => Some(0),
+            2 => Some(2),
+            _ => Some(1),
+        }
     }
 }
 

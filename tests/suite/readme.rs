@@ -1,8 +1,8 @@
 //! README.md is true: its commands run, and print what it says.
 
-use std::{fs, net::TcpListener, thread, time::Duration};
+use std::{fs, net::TcpListener};
 
-use super::program::{Serving, jejak, root};
+use super::program::{Serving, jejak, root, skipped};
 
 /// The commands of the README in order, each with the output that stands below it.
 fn commands(readme: &str) -> Vec<(Vec<&str>, Vec<&str>)> {
@@ -20,7 +20,7 @@ fn commands(readme: &str) -> Vec<(Vec<&str>, Vec<&str>)> {
 #[test]
 fn the_commands_of_the_readme_do_what_it_says() {
     if TcpListener::bind("127.0.0.1:7117").is_err() {
-        println!("SKIPPED: something listens on the default port 7117");
+        skipped("something listens on the default port 7117");
         return;
     }
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
@@ -37,8 +37,8 @@ fn the_commands_of_the_readme_do_what_it_says() {
     for (arguments, output) in commands {
         if arguments[0] == "serve" {
             let without_ampersand = &arguments[..arguments.len() - 1];
-            server = Some(Serving::with(dir.path(), without_ampersand));
-            thread::sleep(Duration::from_millis(50));
+            // As a shell does: the next line runs at once, whether or not the log is there.
+            server = Some(Serving::in_background(dir.path(), without_ampersand));
             continue;
         }
         let ended = jejak(dir.path(), &arguments).exit(0);

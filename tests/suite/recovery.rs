@@ -130,9 +130,6 @@ async fn a_crash_between_commit_and_files_loses_nothing() {
 #[tokio::test]
 async fn a_checkpoint_file_may_be_lost_in_a_power_cut() {
     let (image, _) = crashed().await;
-    let directory = image.crash();
-    remove(&directory, "checkpoint");
-    recovers(&directory, 601, "no checkpoint").await;
     for len in [0, 1, 200, 4096] {
         let directory = image.crash();
         put(&directory, "checkpoint", &vec![0; len]);
@@ -143,6 +140,55 @@ async fn a_checkpoint_file_may_be_lost_in_a_power_cut() {
     put(&directory, "derived/ledger.tmp", b"half a snapshot");
     recovers(&directory, 601, "leftovers").await;
     assert!(!directory.log().join("tmp/17").exists());
+}
+
+fn is_missing(error: &OpenError, name: &str) -> bool {
+    matches!(error, OpenError::Read(ReadError::Missing(file)) if file == name)
+}
+
+#[tokio::test]
+async fn a_missing_checkpoint_file_is_damage_and_no_first_start() {
+    let (image, _) = crashed().await;
+    let directory = image.crash();
+    remove(&directory, "checkpoint");
+    let error = refused(&directory, "no checkpoint");
+    assert!(is_missing(&error, "checkpoint"), "{error}");
+    // The last record was published, and looks torn now: nobody is left to say so.
+    let (path, begins) = records(&directory);
+    write_at(&path, &[0x55], begins.last().unwrap() + 150);
+    let error = refused(&directory, "no checkpoint, a torn record");
+    assert!(is_missing(&error, "checkpoint"), "{error}");
+}
+
+#[tokio::test]
+async fn a_snapshot_of_the_ledger_knows_how_far_the_log_went() {
+    let directory = Directory::new();
+    let log = directory.open().unwrap();
+    fill(&log, election(), 30).await;
+    log.close().unwrap();
+    let (path, begins) = records(&directory);
+    let end = fs::metadata(&path).unwrap().len();
+    let last = *begins.last().unwrap();
+    put(&directory, "checkpoint", &[0; 300]);
+    recovers(&directory.crash(), 30, "the snapshot stands for the end").await;
+
+    write_at(&path, &[0x55], last + 150);
+    let error = refused(&directory, "a torn record that was published");
+    assert!(matches!(error, OpenError::Store(StoreError::Damaged { .. })), "{error}");
+    write_at(&path, &vec![0; (end - last) as usize], last);
+    let error = refused(&directory, "an old journal");
+    assert!(matches!(error, OpenError::Store(StoreError::Rollback { known: 30, .. })), "{error}");
+    // So is the journal of a shorter log beside it.
+    let other = Directory::new();
+    put(&other, "derived/ledger", &other_snapshot(20).await);
+    let error = refused(&other, "the snapshot of a longer log");
+    assert!(matches!(error, OpenError::Store(StoreError::Rollback { size: 1, .. })), "{error}");
+    // A damaged snapshot knows nothing.
+    let snapshot = directory.log().join("derived/ledger");
+    let mut bytes = fs::read(&snapshot).unwrap();
+    bytes[60] ^= 1;
+    fs::write(&snapshot, bytes).unwrap();
+    directory.open().unwrap().close().unwrap();
 }
 
 /// The last segment, and where in it each record begins.
@@ -224,8 +270,10 @@ async fn a_journal_behind_what_was_published_is_a_rollback() {
         put(&old, "checkpoint", note.as_bytes());
         let error = refused(&old, "checkpoint ahead");
         assert_eq!(rollback(&error), Some((300, *size)), "{error}");
-        let read_only = old.open_with(&Options { read_only: true, ..OPTIONS }).unwrap_err();
-        assert_eq!(rollback(&read_only), Some((300, *size)), "{read_only}");
+        // For reading, what is left of it verifies under the newest head.
+        let log = old.open_with(&Options { read_only: true, ..OPTIONS }).unwrap();
+        assert_eq!(log.published().head.size, *size);
+        assert_eq!(log.entry(17).unwrap().unwrap(), entry(17));
     }
     put(&old, "checkpoint", notes[4].as_bytes());
     recovers(&old, 300, "nobody knows").await;
@@ -312,17 +360,8 @@ async fn a_snapshot_is_never_the_truth() {
         flipped[at] ^= 1;
         Some(flipped)
     }));
-    // Of a log that went another way, and of one that is longer.
-    for (size, revisions) in [(100, 4), (200, 4)] {
-        let other = Directory::new();
-        let log = other.open().unwrap();
-        fill(&log, election(), size).await;
-        for revision in election().chain(400, revisions) {
-            log.submit(revision.into()).await.unwrap();
-        }
-        log.close().unwrap();
-        cases.push(Some(fs::read(other.log().join("derived/ledger")).unwrap()));
-    }
+    // Of a log that went another way.
+    cases.push(Some(other_snapshot(100).await));
     let mut all = entries(200);
     all.extend_from_slice(&chain[..3]);
     for (case, snapshot) in cases.into_iter().enumerate() {
@@ -344,6 +383,35 @@ async fn a_snapshot_is_never_the_truth() {
         assert!(log.submit(entry(400).into()).await.unwrap().new, "{case}");
         log.close().unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_register_that_is_gone_or_damaged_is_named() {
+    let (image, _) = crashed().await;
+    for register in fs::read_dir(image.log().join("register")).unwrap() {
+        let name = format!("register/{}", register.unwrap().file_name().into_string().unwrap());
+        let directory = image.crash();
+        remove(&directory, &name);
+        let error = directory.open().unwrap_err();
+        assert!(is_missing(&error, &name), "{error}");
+        put(&directory, &name, b"of another hash");
+        let error = directory.open().unwrap_err();
+        let damaged = matches!(&error, OpenError::Store(StoreError::Damaged { path, .. })
+            if path.ends_with(&name));
+        assert!(damaged, "{error}");
+    }
+}
+
+/// The snapshot of another log of the same election, five entries longer than `size`.
+async fn other_snapshot(size: u64) -> Vec<u8> {
+    let other = Directory::new();
+    let log = other.open().unwrap();
+    fill(&log, election(), size).await;
+    for revision in election().chain(400, 4) {
+        log.submit(revision.into()).await.unwrap();
+    }
+    log.close().unwrap();
+    fs::read(other.log().join("derived/ledger")).unwrap()
 }
 
 /// A log whose journal was trimmed: it begins above entry 512.

@@ -144,6 +144,7 @@ fn check_states(entries: &[Vec<u8>]) -> Vec<usize> {
     states
 }
 
+// SPEC [C9] [C10]
 #[tokio::test]
 async fn a_state_comes_when_an_entry_has_waited_and_none_without_one() {
     let served = Served::new(&SOON).await;
@@ -157,6 +158,7 @@ async fn a_state_comes_when_an_entry_has_waited_and_none_without_one() {
     assert!(states.len() >= 3 && states[0] == 1, "{states:?}");
 }
 
+// SPEC [W21]
 #[tokio::test]
 async fn checkpoint_is_the_sealed_tree_and_latest_the_newest() {
     let served = Served::new(&RARELY).await;
@@ -174,6 +176,7 @@ async fn checkpoint_is_the_sealed_tree_and_latest_the_newest() {
     }
 }
 
+// SPEC [C9] [C11]
 #[tokio::test]
 async fn a_clean_stop_seals_and_a_crash_goes_on_exactly() {
     let served = Served::new(&RARELY).await;
@@ -212,6 +215,7 @@ async fn what_is_served_under_a_sealed_tree_stays_while_entries_come() {
     );
 }
 
+// SPEC [W21] [W22]
 #[tokio::test]
 async fn routes_say_what_the_proof_proves() {
     let served = Served::new(&SOON).await;
@@ -267,6 +271,7 @@ async fn every_unit_has_a_proof_that_verifies() {
     assert_eq!(reported, 6);
 }
 
+// SPEC [W23]
 #[tokio::test]
 async fn names_that_are_not_there_and_names_that_cannot_be() {
     let served = Served::new(&RARELY).await;
@@ -280,6 +285,7 @@ async fn names_that_are_not_there_and_names_that_cannot_be() {
     }
 }
 
+// SPEC [E38]
 #[tokio::test]
 async fn a_state_is_the_logs_own() {
     let served = Served::new(&RARELY).await;
@@ -294,6 +300,7 @@ async fn a_state_is_the_logs_own() {
     assert_eq!(known.status, 200);
 }
 
+// SPEC [C9]
 #[tokio::test]
 async fn a_freeze_is_sealed_at_once_and_nothing_follows() {
     let served = Served::new(&RARELY).await;

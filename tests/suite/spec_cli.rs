@@ -1,12 +1,12 @@
 //! Rules of SPEC.md on the command line and on clients, against the program and scripted servers.
 
 use std::{
-    fs,
-    io::{Read as _, Write as _},
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpListener,
     os::unix::fs::PermissionsExt as _,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     thread,
     time::Duration,
 };
@@ -115,8 +115,21 @@ fn commands_end_with_their_codes_and_print_where_they_should() {
         (
             69,
             &[
-                "mandate", "-p", "policy", "--url", &nobody, "--by", "root", "--role", "official",
-                "--units", "31", "--new", "officer",
+                "mandate",
+                "-p",
+                "policy",
+                "--url",
+                &nobody,
+                "--by",
+                "root",
+                "--role",
+                "official",
+                "--units",
+                "31",
+                "--new",
+                "officer",
+                "--patience",
+                "0s",
             ],
         ),
     ];
@@ -130,6 +143,36 @@ fn commands_end_with_their_codes_and_print_where_they_should() {
         }
     }
     assert_eq!(code(&jejak(dir.path(), &["frobnicate"])), 2);
+}
+
+// SPEC [L2]
+#[test]
+fn usage_errors_and_files_for_later_are_objects_too() {
+    let dir = tempfile::tempdir().unwrap();
+    example_files(dir.path());
+    let wrong: [&[&str]; 4] = [
+        &["--json"],
+        &["frobnicate", "--json"],
+        &["--json", "submit", "-p", "policy"],
+        &["--json", "submit", "-p", "policy", "form.note", "--key"],
+    ];
+    for args in wrong {
+        let output = jejak(dir.path(), args);
+        let err = lines(&output.stderr);
+        assert_eq!((code(&output), err.len(), output.stdout.len()), (2, 1, 0), "{args:?}");
+        assert_eq!(err[0]["exit"], json!(2));
+        assert!(!err[0]["error"].as_str().unwrap().is_empty(), "{err:?}");
+    }
+    // What was written elsewhere is a result.
+    for verb in [
+        &["mandate", "--role", "official", "--units", "31", "--new", "k"][..],
+        &["revoke", "official/31+00000000", "--reason", "lost"],
+    ] {
+        let more = ["--json", "-p", "policy", "--by", "root", "--election", "2024", "--out", "o"];
+        let output = jejak(dir.path(), &[verb, &more].concat());
+        let out = lines(&output.stdout);
+        assert_eq!((code(&output), out.len(), &out[0]["file"]), (0, 1, &json!("o")), "{verb:?}");
+    }
 }
 
 // SPEC [Q1]
@@ -160,11 +203,21 @@ fn entry_0_is_checked_against_the_pin() {
             ],
         ))
     };
-    assert_eq!(run(manifest, "good.note"), 0);
     // Another manifest, signed by the same root key, under the same origin.
-    assert_eq!(run(&manifest.replace("2024", "2025"), "forged.note"), 16);
+    let forged = manifest.replace("2024", "2025");
+    let kept = dir.path().join("policy.genesis");
+    assert_eq!(run(&forged, "forged.note"), 16);
     assert_eq!(run(mandate, "mandate.note"), 16);
-    assert!(!dir.path().join("forged.note").exists());
+    assert!(!dir.path().join("forged.note").exists() && !kept.exists());
+    // What is kept beside the policy is believed no more than what a server says.
+    fs::write(&kept, &forged).unwrap();
+    fs::write(dir.path().join("manifest.note"), mandate).unwrap();
+    assert_eq!(run(manifest, "good.note"), 0);
+    assert_eq!(fs::read_to_string(&kept).unwrap(), *manifest);
+    // From now on nobody is asked.
+    assert_eq!(run(&forged, "again.note"), 0);
+    let [good, again] = ["good.note", "again.note"].map(|name| fs::read(dir.path().join(name)));
+    assert_eq!(good.unwrap(), again.unwrap());
 }
 
 // SPEC [B3]
@@ -196,4 +249,60 @@ fn a_client_trusts_its_own_leaf_hashes() {
     assert!(matches!(sent, Err(SubmitError::Batch)), "{sent:?}");
     let sent = send([mandate, tally], answer([one, two], zero.to_base64()));
     assert!(matches!(sent, Err(SubmitError::Batch)), "{sent:?}");
+}
+
+/// Where output cannot go, a command says so, or has nothing to say: it never panics.
+#[test]
+fn output_that_goes_nowhere_is_no_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let units = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/units.csv");
+    let init = ["init", "log", "--origin", "log.example/2024", "--units", units];
+    let ended = jejak(dir.path(), &[&init[..], &["--contest", "ppwp=01,02"]].concat());
+    assert_eq!(code(&ended), 0);
+    let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
+    let closed = || {
+        let mut child = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
+        let pipe = child.stdin.take().unwrap();
+        child.wait().unwrap();
+        Stdio::from(pipe)
+    };
+    let cases: [(&[&str], [i32; 2]); 5] = [
+        (&["completions", "zsh"], [1, 0]),
+        (&["--help"], [0, 0]),
+        (&["verify", "log/policy"], [0, 0]),
+        (&["verify", units], [1, 1]),
+        (&["frobnicate"], [2, 2]),
+    ];
+    for (arguments, exits) in cases {
+        for (to, exit) in [full(), closed()].into_iter().zip(exits) {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_jejak"));
+            let ended = command.args(arguments).current_dir(dir.path()).stdout(to).output();
+            let ended = ended.unwrap();
+            let errors = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!(code(&ended), exit, "{arguments:?}: {errors}");
+            assert!(!errors.contains("panicked"), "{arguments:?}: {errors}");
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jejak"));
+        command.args(arguments).current_dir(dir.path()).stdout(full()).stderr(full());
+        assert_ne!(command.status().unwrap().code(), Some(101), "{arguments:?}");
+    }
+    // A server goes on when its logs cannot be written.
+    let mut server = Command::new(env!("CARGO_BIN_EXE_jejak"))
+        .args(["--json", "serve", "log", "--listen", "127.0.0.1:0"])
+        .env("RUST_LOG", "trace")
+        .current_dir(dir.path())
+        .stdout(Stdio::piped())
+        .stderr(full())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(server.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    let line: Value = serde_json::from_str(&line).unwrap();
+    let url = line["url"].as_str().unwrap();
+    let monitor = ["monitor", "-p", "log/policy", "--url", url, "--state", "watch", "--once"];
+    assert_eq!(code(&jejak(dir.path(), &monitor)), 0);
+    let kill = Command::new("kill").arg(server.id().to_string()).status();
+    assert!(kill.unwrap().success());
+    assert_eq!(server.wait().unwrap().code(), Some(0));
 }

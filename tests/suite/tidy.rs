@@ -78,7 +78,6 @@ const LONG_LINES: &[(&str, usize)] = &[
     ("src/cli/demo/mod.rs", 7),
     ("src/cli/init.rs", 1),
     ("src/cli/output.rs", 1),
-    ("src/cli/submit.rs", 1),
     ("src/cli/verify.rs", 3),
     ("src/monitor/memory.rs", 1),
     ("src/monitor/report.rs", 1),

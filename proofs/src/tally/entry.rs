@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     merkle::{ENTRY_LEN_MAX, Hash, leaf_hash},
-    note::{self, SignedNote, SigningKey, VerifierKey},
+    note::{self, SignatureLine, SignedNote, SigningKey, VerifierKey},
 };
 
 /// Most signature lines of an entry: the author and fifteen co-signers.
@@ -136,18 +136,22 @@ impl Body {
     /// the author of the body among them.
     pub fn sign(&self, keys: &[&SigningKey]) -> String {
         let text = self.text();
-        let mut lines: Vec<(bool, KeyRef, String)> = keys
-            .iter()
-            .map(|key| {
-                let verifier = key.verifier();
-                let key_ref = KeyRef::new(verifier.name(), verifier.id());
-                (self.author() != Some(&key_ref), key_ref, key.sign_line(&text))
-            })
-            .collect();
-        lines.sort();
-        let lines: Vec<String> = lines.into_iter().map(|(_, _, line)| line).collect();
-        note::compose(&text, &lines)
+        compose(self.author(), &text, keys.iter().map(|key| line_by(key, &text)).collect())
     }
+}
+
+fn line_by(key: &SigningKey, text: &str) -> (KeyRef, String) {
+    let verifier = key.verifier();
+    (KeyRef::new(verifier.name(), verifier.id()), key.sign_line(text))
+}
+
+/// Puts an entry together: the author's line first, the others ascending by (name, key id).
+fn compose(author: Option<&KeyRef>, text: &str, lines: Vec<(KeyRef, String)>) -> String {
+    let mut lines: Vec<_> =
+        lines.into_iter().map(|(key, line)| (author != Some(&key), key, line)).collect();
+    lines.sort();
+    let lines: Vec<String> = lines.into_iter().map(|(_, _, line)| line).collect();
+    note::compose(text, &lines)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,6 +228,29 @@ impl Entry {
     /// The keys whose lines it carries, the author first.
     pub fn signers(&self) -> impl ExactSizeIterator<Item = &KeyRef> {
         self.lines.iter().map(|line| &line.key)
+    }
+
+    /// The same entry with the lines of further keys, each in its place.
+    ///
+    /// Gives bytes as [`Body::sign`] does; a key that has signed already changes nothing. What
+    /// [`Entry::parse`] then refuses holds too many lines, or one that says to be by one of `keys`
+    /// and is not.
+    pub fn countersign(&self, keys: &[&SigningKey]) -> String {
+        let text = self.text();
+        let note = SignedNote::parse_with(&self.bytes, SIGNATURES_MAX, ENTRY_LEN_MAX)
+            .expect("an entry is a signed note");
+        let line = |line: &SignatureLine<'_>| {
+            (KeyRef::new(line.name(), line.key_id()), format!("{}\n", line.text()))
+        };
+        let mut lines: Vec<(KeyRef, String)> = note.lines().iter().map(line).collect();
+        for key in keys {
+            let line = line_by(key, text);
+            // A key signs a text in one way: the same line again is no second signature.
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        compose(self.body.author(), text, lines)
     }
 
     /// Checks every signature line against the keys known so far, and the keys that a mandate or

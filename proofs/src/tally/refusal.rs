@@ -45,7 +45,7 @@ pub enum Refusal {
 }
 
 macro_rules! fields {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal => $meaning:literal,)*) => {
         /// A field that [`Refusal::Invalid`] names.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[non_exhaustive]
@@ -64,75 +64,89 @@ macro_rules! fields {
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$variant => concat!("invalid_", $name),)* }
             }
+
+            /// What the code means, as SPEC.md, "Errors", has it.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning,)* }
+            }
         }
     };
 }
 
 fields! {
     /// Not one of the manifest's bases.
-    Basis = "basis",
+    Basis = "basis" => "not one of the manifest's bases",
     /// Empty, too long, or with doubles.
-    Bases = "bases",
+    Bases = "bases" => "empty, too long, or with doubles",
     /// Present at a polling station, which has no children.
-    Children = "children",
+    Children = "children" => "not null at a station",
     /// Not a contest of the register.
-    Contest = "contest",
+    Contest = "contest" => "not in the contest register",
     /// An unknown contest in a mandate, or not ascending.
-    Contests = "contests",
+    Contests = "contests" => "of a mandate: empty, too many, or not ascending",
     /// Missing where a revision needs one, or present where there is none.
-    Decision = "decision",
+    Decision = "decision" =>
+        "null where a revision or a new manifest needs one, or not null where there is none to \
+         name",
     /// More than [`DOCS_MAX`](super::DOCS_MAX), not ascending by page, or page 0.
-    Docs = "docs",
+    Docs = "docs" => "too many, not ascending, or a page 0",
     /// Another election.
-    Election = "election",
+    Election = "election" => "another election",
     /// Not a subset of the station kinds.
-    ExemptKinds = "exempt_kinds",
+    ExemptKinds = "exempt_kinds" => "not a set of station kinds",
     /// Another genesis, or a log whose entry 0 was no manifest.
-    Genesis = "genesis",
+    Genesis = "genesis" => "another genesis, or an entry 0 that is no manifest",
     /// A weak or malformed key in a mandate; an unknown one in a revocation.
-    Key = "key",
+    Key = "key" =>
+        "weak, malformed or of another type in a mandate; unknown, or a root key, in a \
+         revocation",
     /// No key or too many in a mandate.
-    Keys = "keys",
+    Keys = "keys" => "none or too many in a mandate",
     /// Not the leaf hash of a tally that is logged about this contest in this unit.
-    Leaf = "leaf",
+    Leaf = "leaf" => "of an attestation: not that of a tally that is logged about the contest and the unit",
     /// Empty or with doubles.
-    Levels = "levels",
+    Levels = "levels" => "empty or with doubles",
     /// Another log, or an origin that looks like the first line of an entry or a cosignature.
-    Log = "log",
+    Log = "log" => "another log, or an origin that is kept for other messages",
     /// Malformed, of a type that signs no checkpoints, or not named as the log.
-    LogKeys = "log_keys",
+    LogKeys = "log_keys" =>
+        "none, too many, malformed, of another type, not named as the log, or valid for no size",
     /// A key's name is not `<role>/<unit>` with its own role and one of its units.
-    Name = "name",
+    Name = "name" => "the key's name is not `<role>/<code>` with its own role and one of its units",
     /// Present where `seq` is 0, or missing where it is not.
-    Prev = "prev",
+    Prev = "prev" => "not null in an opening, or null in a revision",
     /// Not the manifest in force.
-    Previous = "previous",
+    Previous = "previous" => "not the manifest in force",
     /// Missing, out of place, or a withdrawal with numbers.
-    Reason = "reason",
+    Reason = "reason" =>
+        "null where a revision or a new manifest needs one, or not null where there is none to \
+         name; or a withdrawal with numbers",
     /// Not at the server, or not fitting the manifest or the tallies that exist.
-    Registers = "registers",
+    Registers = "registers" =>
+        "not at the server, or not fitting the manifest or the tallies that are logged",
     /// Not a role of the manifest.
-    Role = "role",
+    Role = "role" => "not a role of the manifest",
     /// Doubles, unknown kinds or roles, or the reserved name `root`.
-    Roles = "roles",
+    Roles = "roles" => "doubles, unknown kinds or roles, or a role `root`",
     /// None, too many, malformed, weak, doubled or not ascending.
-    RootKeys = "root_keys",
+    RootKeys = "root_keys" =>
+        "none, too many, malformed, weak, doubled, not ascending, or misnamed",
     /// Not a round of the manifest.
-    Round = "round",
+    Round = "round" => "not a round of the manifest",
     /// Empty, doubled, or not the rounds in use in their order.
-    Rounds = "rounds",
+    Rounds = "rounds" => "empty, with doubles, or not the rounds with a tally in their order",
     /// Not a subset of the levels.
-    StationKinds = "station_kinds",
+    StationKinds = "station_kinds" => "empty, or not a set of levels",
     /// Not between 1 and the number of root keys.
-    Threshold = "threshold",
+    Threshold = "threshold" => "not between 1 and the number of root keys",
     /// Not in the register, or not in the contest's scope.
-    Unit = "unit",
+    Unit = "unit" => "not in the unit register, or not taking part in the contest",
     /// An unknown unit in a mandate, or not ascending.
-    Units = "units",
+    Units = "units" => "of a mandate: none, too many, or not ascending",
     /// Not one more than the version in force.
-    Version = "version",
+    Version = "version" => "not one more than the version in force",
     /// Not every option of the contest exactly once.
-    Votes = "votes",
+    Votes = "votes" => "not every option of the contest exactly once",
 }
 
 impl Refusal {

@@ -48,7 +48,7 @@ pub struct Terms {
     pub runs: Vec<Run>,
 }
 
-/// One table: the first, or a revision of what was imported before.
+/// One table: the first, one that grew, or a revision of what was imported before.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Run {
@@ -56,13 +56,19 @@ pub struct Run {
     pub issued_at: Minute,
     pub reason: Option<Reason>,
     pub decision: Option<Hash>,
+    /// How many rows it has to log.
+    pub rows: u64,
+    /// How many of them the log refused, for good, when they were last sent.
+    pub refused: u64,
 }
 
-impl Terms {
-    /// The run under way.
-    pub fn run(&self) -> &Run {
-        self.runs.last().expect("an import has a run")
-    }
+/// A run of one table, and what it has still to log.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// Its place among the runs.
+    pub number: usize,
+    pub run: Run,
+    pub todo: Vec<Statement<'a>>,
 }
 
 /// A batch that is logged.
@@ -77,6 +83,8 @@ pub struct Batch {
 struct BatchProof {
     checkpoint: String,
     hashes: Vec<String>,
+    /// The run that sent it, from 0.
+    run: usize,
     /// Unit, index in the log, `seq`, and a digest of the row; in the order of the entries.
     rows: Vec<(String, u64, u32, String)>,
 }
@@ -86,6 +94,7 @@ impl Batch {
     pub fn new<'a>(
         logged: impl Iterator<Item = (&'a Statement<'a>, &'a [u8], u64)>,
         answer: &BatchSubmitted,
+        run: usize,
     ) -> Self {
         let mut bundle = Vec::new();
         let mut rows = Vec::new();
@@ -97,6 +106,7 @@ impl Batch {
         let proof = BatchProof {
             checkpoint: answer.checkpoint.note().to_owned(),
             hashes: answer.hashes.iter().map(Hash::to_base64).collect(),
+            run,
             rows,
         };
         Self { bundle, proof }
@@ -106,6 +116,7 @@ impl Batch {
 /// The newest statement that was logged for a unit.
 #[derive(Clone, Debug)]
 struct Latest {
+    run: usize,
     batch: u64,
     place: usize,
     seq: u32,
@@ -118,6 +129,8 @@ pub struct Book {
     dir: PathBuf,
     terms: Option<Terms>,
     latest: BTreeMap<String, Latest>,
+    /// Rows that are in the book, by run.
+    kept: BTreeMap<usize, u64>,
     next: u64,
 }
 
@@ -129,13 +142,16 @@ impl Book {
             true => Some(parse(&file)?),
             false => None,
         };
-        let mut book = Self { dir: dir.to_owned(), terms, latest: BTreeMap::new(), next: 0 };
+        let (latest, kept) = (BTreeMap::new(), BTreeMap::new());
+        let mut book = Self { dir: dir.to_owned(), terms, latest, kept, next: 0 };
         for number in book.numbers()? {
             let proof: BatchProof = parse(&book.path(number, "json"))?;
+            let run = proof.run;
+            *book.kept.entry(run).or_default() += proof.rows.len() as u64;
             for (place, (unit, _, seq, digest)) in proof.rows.into_iter().enumerate() {
                 let newer = book.latest.get(&unit).is_none_or(|latest| latest.seq < seq);
                 if newer {
-                    book.latest.insert(unit, Latest { batch: number, place, seq, digest });
+                    book.latest.insert(unit, Latest { run, batch: number, place, seq, digest });
                 }
             }
             book.next = number + 1;
@@ -143,47 +159,91 @@ impl Book {
         Ok(book)
     }
 
-    /// The terms of the first run, if there was one.
+    /// What all runs have in common, if there was one.
     pub fn terms(&self) -> Option<&Terms> {
         self.terms.as_ref()
     }
 
-    /// Begins an import.
-    pub fn begin(&mut self, terms: Terms) -> Result<Terms, Failure> {
-        files::make_dir(&self.dir.join("batch"))?;
-        self.write_terms(&terms)?;
-        self.terms = Some(terms.clone());
-        Ok(terms)
+    /// Begins an import, which has no run yet. Writes nothing.
+    pub fn begin(&mut self, terms: Terms) {
+        self.terms = Some(terms);
     }
 
-    /// Goes on with the run of this table, or begins a revision.
-    pub fn resume(&mut self, run: Run) -> Result<Terms, Failure> {
-        let mut terms = self.terms.clone().expect("an import that goes on has begun");
-        if terms.run().csv_sha256 == run.csv_sha256 {
-            // Interrupted, or a repetition: the same terms, so the same bytes.
-            return Ok(terms);
+    /// Goes on with the run of this table, or begins a new one, which is then on disk before
+    /// anything of it is sent.
+    ///
+    /// A row in flight can be made again, byte for byte, only under the terms of its own run. So
+    /// nothing new begins before every row of the runs before is in the book or refused.
+    pub fn plan<'a>(&mut self, sheet: &'a Sheet, asked: Run) -> Result<Plan<'a>, Failure> {
+        let runs = self.terms.as_ref().map_or(&[][..], |terms| &terms.runs);
+        let is_asked = |run: &Run| {
+            let same_reason = (run.reason, run.decision) == (asked.reason, asked.decision);
+            run.csv_sha256 == asked.csv_sha256 && (asked.reason.is_none() || same_reason)
+        };
+        let known = runs.iter().rposition(is_asked);
+        let number = known.unwrap_or(runs.len());
+        if let Some((_, run)) =
+            runs.iter().enumerate().take(number).find(|run| !self.is_whole(*run))
+        {
+            return Err(unfinished(run, &self.dir));
         }
-        if run.reason.is_none() {
-            let message = "the table differs from the one that was imported";
-            return Err(Failure::config(message)
-                .next("pass --revise REASON --decision SHA256 to log the changes as revisions"));
+        let mut run = known.map_or(asked, |known| runs[known].clone());
+        let todo = self.missing(sheet, number, &run)?;
+        let rows = todo.len() as u64 + self.kept.get(&number).copied().unwrap_or(0);
+        let mut terms = self.terms.clone().expect("an import that plans has begun");
+        if known.is_none() && !todo.is_empty() {
+            run.rows = rows;
+            terms.runs.push(run.clone());
+            files::make_dir(&self.dir.join("batch"))?;
+            self.write_terms(terms)?;
+        } else if known.is_some() && rows < run.rows {
+            // What later runs have revised need not come back.
+            terms.runs[number].rows = rows;
+            self.write_terms(terms)?;
         }
-        terms.runs.push(run);
-        self.write_terms(&terms)?;
-        self.terms = Some(terms.clone());
-        Ok(terms)
+        Ok(Plan { number, run, todo })
     }
 
-    fn write_terms(&self, terms: &Terms) -> Result<(), Failure> {
-        let text = serde_json::to_string_pretty(terms).expect("terms are plain data") + "\n";
-        files::write(&self.dir.join("import.json"), text.as_bytes())
+    /// Whether what became of every row of a run is known.
+    fn is_whole(&self, (number, run): (usize, &Run)) -> bool {
+        self.kept.get(&number).copied().unwrap_or(0) + run.refused >= run.rows
     }
 
-    /// The rows that are not logged as they stand: new ones, and under a revision changed ones.
-    pub fn missing<'a>(
+    /// Notes that every row of a run was answered, and how many were refused for good. A run of
+    /// which the log took nothing is forgotten: its terms bind nobody.
+    pub fn settle(&mut self, number: usize, refused: u64) -> Result<(), Failure> {
+        let Some(mut terms) = self.terms.clone().filter(|terms| number < terms.runs.len()) else {
+            return Ok(());
+        };
+        let last = number + 1 == terms.runs.len();
+        if last && !self.kept.contains_key(&number) && refused >= terms.runs[number].rows {
+            terms.runs.pop();
+        } else if terms.runs[number].refused == refused {
+            return Ok(());
+        } else {
+            terms.runs[number].refused = refused;
+        }
+        if terms.runs.is_empty() {
+            self.terms = None;
+            return files::remove(&self.dir.join("import.json"));
+        }
+        self.write_terms(terms)
+    }
+
+    fn write_terms(&mut self, terms: Terms) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(&terms).expect("terms are plain data") + "\n";
+        files::write(&self.dir.join("import.json"), text.as_bytes())?;
+        self.terms = Some(terms);
+        Ok(())
+    }
+
+    /// The rows that are not logged as they stand: new ones, and under a revision changed ones. A
+    /// later run than `number` has the last word.
+    fn missing<'a>(
         &self,
         sheet: &'a Sheet,
-        terms: &Terms,
+        number: usize,
+        run: &Run,
     ) -> Result<Vec<Statement<'a>>, Failure> {
         let mut missing = Vec::new();
         let mut leaves: BTreeMap<u64, Vec<Hash>> = BTreeMap::new();
@@ -192,8 +252,14 @@ impl Book {
                 missing.push(Statement { row, seq: 0, prev: None });
                 continue;
             };
-            if latest.digest == digest(row) || terms.run().reason.is_none() {
+            if latest.digest == digest(row) || latest.run >= number {
                 continue;
+            }
+            if run.reason.is_none() {
+                let message = "the table differs from the one that was imported";
+                return Err(Failure::config(message).next(
+                    "pass --revise REASON --decision SHA256 to log the changes as revisions",
+                ));
             }
             let of_batch = match leaves.entry(latest.batch) {
                 Entry::Occupied(leaves) => leaves.into_mut(),
@@ -220,7 +286,9 @@ impl Book {
         let packed = packed.expect("writing to memory does not fail");
         files::write(&self.path(number, "gz"), &packed)?;
         let proof = serde_json::to_string(&batch.proof).expect("proofs are plain data") + "\n";
-        files::write(&self.path(number, "json"), proof.as_bytes())
+        files::write(&self.path(number, "json"), proof.as_bytes())?;
+        *self.kept.entry(batch.proof.run).or_default() += batch.proof.rows.len() as u64;
+        Ok(())
     }
 
     /// Cuts out the newest entry about a unit and its receipt.
@@ -291,6 +359,15 @@ impl Book {
     fn path(&self, batch: u64, ending: &str) -> PathBuf {
         self.dir.join("batch").join(format!("{batch:06}.{ending}"))
     }
+}
+
+fn unfinished(run: &Run, dir: &Path) -> Failure {
+    let (table, time) = (run.csv_sha256, &run.issued_at);
+    let message = format!("rows of the table of {time} may be in the log without a proof here");
+    Failure::config(message).next(format!(
+        "finish first: jejak import OLD.csv {}, with the table whose SHA-256 is {table}",
+        dir.display()
+    ))
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, Failure> {

@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
         mpsc,
     },
     thread,
@@ -26,7 +26,7 @@ use serde_json::json;
 
 pub use self::rows::Sheet;
 use self::{
-    book::{Batch, Book, Run, Terms},
+    book::{Batch, Book, Plan, Run, Terms},
     rows::{Row, Statement},
 };
 use super::{
@@ -34,9 +34,10 @@ use super::{
     files,
     output::Output,
     place::{self, LogArgs, Place},
+    refusal,
 };
 use crate::{
-    client::{self, BatchSubmitted, Fetch, PATIENCE_MAX, SubmitError},
+    client::{self, BatchSubmitted, Fetch, SubmitError},
     clock,
     log::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX},
 };
@@ -56,18 +57,18 @@ pub struct ImportArgs {
     csv: PathBuf,
     /// Directory for entries and proofs, to resume from and to cut receipts out of.
     out: PathBuf,
-    /// The contest.
-    #[arg(long, required_unless_present = "revise")]
+    /// The contest. A directory has one; the first import names it.
+    #[arg(long)]
     contest: Option<Id>,
-    /// Which paper the numbers are from.
-    #[arg(long, default_value = "c-hasil")]
-    form: Word,
-    /// The round.
-    #[arg(long, default_value = "regular")]
-    round: Word,
-    /// What the statements rest on.
-    #[arg(long, default_value = "human_transcription")]
-    basis: Word,
+    /// Which paper the numbers are from [default: c-hasil, or as the first import had it].
+    #[arg(long)]
+    form: Option<Word>,
+    /// The round [default: regular, or as the first import had it].
+    #[arg(long)]
+    round: Option<Word>,
+    /// What the statements rest on [default: human_transcription, or as the first import had it].
+    #[arg(long)]
+    basis: Option<Word>,
     /// Make rows that differ from what was imported before revisions, for this reason.
     #[arg(long, value_enum, requires = "decision")]
     revise: Option<ReasonArg>,
@@ -106,69 +107,102 @@ pub fn run(args: ImportArgs, output: &Output) -> Result<Exit, Failure> {
     let sheet = Sheet::parse(&csv)
         .map_err(|error| Failure::config(format!("{}: {error}", args.csv.display())))?;
     let mut book = Book::open(&args.out)?;
-    let terms = terms(&args, &place, &key, sha256(&csv), &mut book)?;
-    let todo = book.missing(&sheet, &terms)?;
+    join(&args, &place, &key, &mut book)?;
+    let run = Run {
+        csv_sha256: sha256(&csv),
+        issued_at: clock::now_minute().parse().expect("the clock gives a minute"),
+        reason: args.revise.map(Reason::from),
+        decision: args.decision,
+        rows: 0,
+        refused: 0,
+    };
+    let fetch = place.fetch()?;
+    let Plan { number, run, todo } = book.plan(&sheet, run)?;
     let done = sheet.rows().len() - todo.len();
 
     let bar = output.progress(sheet.rows().len() as u64, "rows");
     bar.set_position(done as u64);
     let import = Import {
-        fetch: place.fetch()?,
+        fetch,
         place,
         key,
-        terms,
+        terms: book.terms().cloned().expect("an import that was joined has terms"),
+        run,
+        number,
         book: Mutex::new(book),
         counts: Mutex::default(),
-        sent: AtomicU64::new(0),
+        output: *output,
         bar,
     };
     let result = import.send_all(&todo);
     import.bar.finish_and_clear();
     // What was sent is kept in the book, whether or not the rest failed.
-    import.report(sheet.rows().len(), done, output);
+    import.report(sheet.rows().len(), done);
     result?;
     let counts = import.counts.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut book = import.book.into_inner().unwrap_or_else(PoisonError::into_inner);
+    book.settle(number, counts.refused_for_good)?;
     Ok(if counts.refused.is_empty() { Exit::Ok } else { Exit::Failure })
 }
 
-/// The terms of this run: of the first one, or of a revision, and the same again when resumed.
-fn terms(
+/// Begins an import, or joins the one that the directory holds, under its terms.
+fn join(
     args: &ImportArgs,
     place: &Place,
     key: &SigningKey,
-    csv: Hash,
     book: &mut Book,
-) -> Result<Terms, Failure> {
+) -> Result<(), Failure> {
     let verifier = key.verifier();
     let author = KeyRef::new(verifier.name(), verifier.id());
-    let run = Run {
-        csv_sha256: csv,
-        issued_at: clock::now_minute().parse().expect("the clock gives a minute"),
-        reason: args.revise.map(Reason::from),
-        decision: args.decision,
-    };
     if let Some(terms) = book.terms() {
         if terms.log != place.origin || terms.genesis != place.genesis || terms.key != author {
             let message = format!("{} is an import of another log or key", args.out.display());
             return Err(Failure::config(message).next("choose another directory"));
         }
-        return book.resume(run);
+        return agree(args, terms);
     }
-    let Some(contest) = args.contest.clone().filter(|_| run.reason.is_none()) else {
+    if args.revise.is_some() {
         return Err(Failure::config("nothing was imported yet that could be revised")
             .next("import without --revise first"));
+    }
+    let contest = args.contest.clone().ok_or_else(|| {
+        Failure::new(Exit::Usage, "a first import names its contest").next("pass --contest ID")
+    })?;
+    let word = |given: &Option<Word>, default: &str| {
+        given.clone().unwrap_or_else(|| default.parse().expect("a word of the vocabulary"))
     };
     book.begin(Terms {
-        basis: args.basis.clone(),
+        basis: word(&args.basis, "human_transcription"),
         contest,
         election: place.election()?,
-        form: args.form.clone(),
+        form: word(&args.form, "c-hasil"),
         genesis: place.genesis,
         key: author,
         log: place.origin.clone(),
-        round: args.round.clone(),
-        runs: vec![run],
-    })
+        round: word(&args.round, "regular"),
+        runs: Vec::new(),
+    });
+    Ok(())
+}
+
+/// What the command line says about an import that has begun is what that one says.
+fn agree(args: &ImportArgs, terms: &Terms) -> Result<(), Failure> {
+    let text = |word: &Option<Word>| word.as_ref().map(ToString::to_string);
+    let contest = args.contest.as_ref().map(ToString::to_string);
+    let given = [
+        ("contest", contest, terms.contest.to_string()),
+        ("form", text(&args.form), terms.form.to_string()),
+        ("round", text(&args.round), terms.round.to_string()),
+        ("basis", text(&args.basis), terms.basis.to_string()),
+    ];
+    for (option, given, used) in given {
+        if given.is_some_and(|given| given != used) {
+            let message = format!("{} is an import with --{option} {used}", args.out.display());
+            return Err(Failure::config(message)
+                .next(format!("leave out --{option}, or choose another directory")));
+        }
+    }
+    Ok(())
 }
 
 /// An import under way.
@@ -177,9 +211,12 @@ struct Import {
     place: Place,
     key: SigningKey,
     terms: Terms,
+    run: Run,
+    /// Its place among the runs.
+    number: usize,
     book: Mutex<Book>,
     counts: Mutex<Counts>,
-    sent: AtomicU64,
+    output: Output,
     bar: ProgressBar,
 }
 
@@ -190,6 +227,10 @@ struct Counts {
     known: u64,
     flags: BTreeMap<String, u64>,
     refused: BTreeMap<String, u64>,
+    /// Unit and code of every row that was refused.
+    refused_rows: Vec<(String, String)>,
+    /// Those of them that were judged, so that they are not in the log.
+    refused_for_good: u64,
 }
 
 /// One row, signed.
@@ -244,7 +285,7 @@ impl Import {
         let signed: Vec<Signed<'_>> = chunk
             .par_iter()
             .map(|statement| {
-                let entry = statement.body(&self.terms).sign(&[&self.key]);
+                let entry = statement.body(&self.terms, &self.run).sign(&[&self.key]);
                 Signed { statement, entry }
             })
             .collect();
@@ -268,21 +309,23 @@ impl Import {
             return Err(Failure::config(format!("the entry for {unit} is over 65535 bytes")));
         }
         let entries: Vec<&[u8]> = batch.iter().map(|signed| signed.entry.as_bytes()).collect();
-        let answer = client::submit_batch(&self.fetch, &self.place.policy, &entries, PATIENCE_MAX)
-            .map_err(|error| match error {
-                SubmitError::Fetch(error) => place::unreachable(error)
-                    .next("run the same command again: only what is missing is sent"),
-                error => Failure::new(super::verify::exit_of(&error), error),
+        let Place { policy, patience, .. } = &self.place;
+        let answer =
+            client::submit_batch(&self.fetch, policy, &entries, *patience).map_err(|error| {
+                match error {
+                    SubmitError::Fetch(error) => place::unreachable(error)
+                        .next("run the same command again: only what is missing is sent"),
+                    error => Failure::new(super::verify::exit_of(&error), error),
+                }
             })?;
         self.count(batch, &answer);
         let logged = batch.iter().zip(&answer.results).filter_map(|(signed, result)| {
             let item = result.as_ref().ok()?;
             Some((signed.statement, signed.entry.as_bytes(), item.index))
         });
-        let batch_of_book = Batch::new(logged, &answer);
+        let batch_of_book = Batch::new(logged, &answer, self.number);
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         book.keep(&batch_of_book)?;
-        self.sent.fetch_add(batch.len() as u64, Ordering::Relaxed);
         self.bar.inc(batch.len() as u64);
         Ok(())
     }
@@ -300,21 +343,28 @@ impl Import {
                         *counts.flags.entry(flag.clone()).or_default() += 1;
                     }
                 }
-                Err(refusal) => {
-                    *counts.refused.entry(refusal.code.clone()).or_default() += 1;
-                    let unit = &signed.statement.row.unit;
-                    self.bar.suspend(|| eprintln!("{unit}: {}", refusal.code));
+                Err(refused) => {
+                    let code = refused.code.as_deref().unwrap_or("no code").to_owned();
+                    let unit = signed.statement.row.unit.to_string();
+                    let object = json!({"unit": unit, "refused": code});
+                    let text = || format!("{unit}: {}", refusal::explain(Some(&code)));
+                    self.bar.suspend(|| self.output.notice(text, &object));
+                    counts.refused_for_good += u64::from(refused.is_final());
+                    *counts.refused.entry(code.clone()).or_default() += 1;
+                    counts.refused_rows.push((unit, code));
                 }
             }
         }
     }
 
-    fn report(&self, rows: usize, done: usize, output: &Output) {
+    fn report(&self, rows: usize, done: usize) {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let list = |map: &BTreeMap<String, u64>| {
             map.iter().map(|(key, n)| format!("{key} {n}")).collect::<Vec<_>>().join(", ")
         };
-        output.result(
+        let refused_row = |(unit, code): &(String, String)| json!({"unit": unit, "code": code});
+        let refused_rows: Vec<_> = counts.refused_rows.iter().map(refused_row).collect();
+        self.output.result(
             || {
                 let mut text = format!(
                     "{rows} rows: {} new, {} known to the log, {done} done before",
@@ -338,6 +388,7 @@ impl Import {
                 "done": done,
                 "flags": counts.flags,
                 "refused": counts.refused,
+                "refused_rows": refused_rows,
             }),
         );
     }

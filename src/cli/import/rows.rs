@@ -7,7 +7,7 @@ use jejak_proofs::{
     tally::{Ballots, Body, Count, Id, Sexes, Tally, UnitCode, Voters},
 };
 
-use super::book::Terms;
+use super::book::{Run, Terms};
 
 /// A table of results, read and checked.
 #[derive(Debug)]
@@ -203,8 +203,7 @@ pub struct Statement<'a> {
 
 impl Statement<'_> {
     /// The body of the tally. The same row under the same terms gives the same bytes.
-    pub fn body(&self, terms: &Terms) -> Body {
-        let run = terms.run();
+    pub fn body(&self, terms: &Terms, run: &Run) -> Body {
         let revision = self.seq > 0;
         Body::Tally(Box::new(Tally {
             ballots: self.row.ballots,

@@ -122,23 +122,54 @@ fn sync_covers_every_file_and_every_directory_above_it() {
     // The directories exist, but nobody knows whether their names are durable.
     fs::create_dir_all(dir.path().join("tile/entries/x001")).unwrap();
     objects.publish(1, [(BUNDLE, "entries")]).unwrap();
-    let under = |names: &[&str]| names.iter().map(|name| dir.path().join(name)).collect::<Vec<_>>();
+    let under =
+        |names: &[&str]| names.iter().map(|name| dir.path().join(name)).collect::<BTreeSet<_>>();
     {
         let pending = objects.pending();
         assert_eq!(pending.files, under(&["tile/entries/x001/x234/067"]));
         let mut dirs =
             under(&["tile", "tile/entries", "tile/entries/x001", "tile/entries/x001/x234"]);
-        dirs.insert(0, dir.path().to_owned());
-        assert_eq!(pending.dirs.iter().cloned().collect::<Vec<_>>(), dirs);
+        dirs.insert(dir.path().to_owned());
+        assert_eq!(pending.dirs, dirs);
     }
     objects.sync().unwrap();
     let index = 1_234_068;
     objects.publish(2, [(ObjectId::Bundle { index }, "more")]).unwrap();
-    objects.put_checkpoint(b"note").unwrap();
+    // Once a batch, and synced once a second.
+    for batch in 0..9 {
+        objects.put_checkpoint(format!("note {batch}").as_bytes()).unwrap();
+    }
     let pending = objects.pending();
     assert_eq!(pending.files, under(&["tile/entries/x001/x234/068", "checkpoint"]));
     let dirs: Vec<_> = pending.dirs.iter().cloned().collect();
     assert_eq!(dirs, [dir.path().to_owned(), dir.path().join("tile/entries/x001/x234")]);
+}
+
+/// A start on a full disk must not need room for what it finds.
+#[test]
+fn what_is_there_is_not_written_again_and_synced_all_the_same() {
+    use std::os::unix::fs::MetadataExt as _;
+    let (dir, objects) = open();
+    objects.publish(256, [(LEAVES, vec![7; 8192])]).unwrap();
+    objects.publish(256, [(BUNDLE, "entries")]).unwrap();
+    objects.put_checkpoint(b"note").unwrap();
+    let inode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().ino();
+    let files = ["tile/0/000", "tile/entries/x001/x234/067", "checkpoint"];
+    let before = files.map(inode);
+    let again = Objects::open(dir.path());
+    again.publish_again(256, [(LEAVES, vec![7; 8192])]).unwrap();
+    again.publish_again(256, [(BUNDLE, "entries")]).unwrap();
+    again.put_checkpoint_again(b"note").unwrap();
+    assert_eq!(files.map(inode), before, "no file was replaced");
+    assert_eq!(again.pending().files.len(), 3);
+    assert!(again.pending().dirs.contains(&dir.path().join("tile")));
+    assert_eq!(again.sync().unwrap(), 256);
+    // What differs is written.
+    fs::write(dir.path().join("tile/0/000"), b"torn").unwrap();
+    again.publish_again(256, [(LEAVES, vec![7; 8192])]).unwrap();
+    again.put_checkpoint_again(b"newer").unwrap();
+    assert_eq!(fs::read(dir.path().join("tile/0/000")).unwrap(), [7; 8192]);
+    assert_eq!(again.checkpoint().unwrap().unwrap(), b"newer");
 }
 
 #[test]
@@ -170,7 +201,8 @@ fn opening_touches_nothing_and_leftovers_go_when_asked() {
 
     objects.publish(256, [(LEAVES, vec![0; 8192])]).unwrap();
     objects.put_checkpoint(b"note").unwrap();
-    for leftover in ["0", "17", "half a tile"] {
+    let own = format!("{}.0", process::id());
+    for leftover in [&own, "17.0", "half a tile"] {
         fs::write(dir.path().join("tmp").join(leftover), "half").unwrap();
     }
     let after_crash = Objects::open(dir.path());

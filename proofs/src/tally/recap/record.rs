@@ -1,6 +1,6 @@
 //! What is hashed into the recap tree, byte for byte (SPEC.md, "Recap tree").
 
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -82,23 +82,13 @@ pub fn trail_hash(trail: &Hash, index: u64, leaf: &Hash) -> Hash {
 
 /// The hash of a station: H(0x10 || contest || code || record || counters).
 pub fn station_hash(contest: &str, code: &str, record: &Record, counters: &[u64]) -> Hash {
-    let mut input = start(0x10, counters.len());
-    write_text(contest, &mut input);
-    write_text(code, &mut input);
-    record.write(&mut input);
-    write_counters(counters, &mut input);
-    digest(&input)
+    Hasher::default().station(contest, code, record, counters)
 }
 
 /// An inner node between the children of a region, with the sums of both sides:
 /// H(0x11 || left hash || left counters || right hash || right counters).
 pub fn inner_hash(left: (&Hash, &[u64]), right: (&Hash, &[u64])) -> Hash {
-    let mut input = start(0x11, 2 * left.1.len());
-    for (hash, counters) in [left, right] {
-        input.extend_from_slice(hash.as_bytes());
-        write_counters(counters, &mut input);
-    }
-    digest(&input)
+    Hasher::default().inner(left, right)
 }
 
 /// What is below a region: how many children take part in the contest, and the root over them.
@@ -120,14 +110,7 @@ pub fn region_hash(
     below: &Below,
     counters: &[u64],
 ) -> Hash {
-    let mut input = start(0x12, counters.len());
-    write_text(contest, &mut input);
-    write_text(code, &mut input);
-    record.write(&mut input);
-    input.extend_from_slice(&below.count.to_be_bytes());
-    write_counters(counters, &mut input);
-    input.extend_from_slice(below.root.as_bytes());
-    digest(&input)
+    Hasher::default().region(contest, code, record, below, counters)
 }
 
 /// The hash of a contest, which binds the names of the options to their places:
@@ -140,7 +123,7 @@ pub fn contest_hash(
     counters: &[u64],
     top: &Hash,
 ) -> Hash {
-    let mut input = start(0x13, counters.len());
+    let mut input = vec![0x13];
     write_text(contest, &mut input);
     input.extend_from_slice(&(options.len() as u16).to_be_bytes());
     options.iter().for_each(|option| write_text(option.as_str(), &mut input));
@@ -150,10 +133,55 @@ pub fn contest_hash(
     digest(&input)
 }
 
-fn start(prefix: u8, counters: usize) -> Vec<u8> {
-    let mut input = Vec::with_capacity(256 + 8 * counters);
-    input.push(prefix);
-    input
+/// Hashes one node after the other in one buffer: a whole tree has a million of them.
+#[derive(Default)]
+pub(super) struct Hasher(Vec<u8>);
+
+impl Hasher {
+    fn start(&mut self, prefix: u8) -> &mut Vec<u8> {
+        self.0.clear();
+        self.0.push(prefix);
+        &mut self.0
+    }
+
+    /// As [`station_hash`].
+    pub fn station(&mut self, contest: &str, code: &str, record: &Record, row: &[u64]) -> Hash {
+        let input = self.start(0x10);
+        write_text(contest, input);
+        write_text(code, input);
+        record.write(input);
+        write_counters(row, input);
+        digest(input)
+    }
+
+    /// As [`inner_hash`].
+    pub fn inner(&mut self, left: (&Hash, &[u64]), right: (&Hash, &[u64])) -> Hash {
+        let input = self.start(0x11);
+        for (hash, counters) in [left, right] {
+            input.extend_from_slice(hash.as_bytes());
+            write_counters(counters, input);
+        }
+        digest(input)
+    }
+
+    /// As [`region_hash`].
+    pub fn region(
+        &mut self,
+        contest: &str,
+        code: &str,
+        record: &Record,
+        below: &Below,
+        counters: &[u64],
+    ) -> Hash {
+        let input = self.start(0x12);
+        write_text(contest, input);
+        write_text(code, input);
+        record.write(input);
+        input.extend_from_slice(&below.count.to_be_bytes());
+        write_counters(counters, input);
+        input.extend_from_slice(below.root.as_bytes());
+        digest(input)
+    }
 }
 
 /// Codes and ids have at most 32 bytes, so their length fits two.
@@ -164,7 +192,11 @@ fn write_text(text: &str, out: &mut Vec<u8>) {
 
 fn write_counters(counters: &[u64], out: &mut Vec<u8>) {
     out.extend_from_slice(&(counters.len() as u16).to_be_bytes());
-    counters.iter().for_each(|counter| out.extend_from_slice(&counter.to_be_bytes()));
+    let start = out.len();
+    out.resize(start + 8 * counters.len(), 0);
+    for (bytes, counter) in out[start..].chunks_exact_mut(8).zip(counters) {
+        bytes.copy_from_slice(&counter.to_be_bytes());
+    }
 }
 
 fn digest(input: &[u8]) -> Hash {

@@ -1,13 +1,13 @@
 //! The recap of one contest: a tree of sums that follows the unit register.
 
-use alloc::{collections::BTreeSet, sync::Arc, vec, vec::Vec};
+use alloc::{sync::Arc, vec, vec::Vec};
 
 use super::{
     Values,
     pages::Pages,
     record::{
-        Below, FIXED_COUNTERS, Record, RecordHead, Status, contest_hash, counter, inner_hash,
-        region_hash, station_hash, trail_hash,
+        Below, FIXED_COUNTERS, Hasher, Record, RecordHead, Status, contest_hash, counter,
+        trail_hash,
     },
     shape::{Place, Shape},
 };
@@ -57,9 +57,9 @@ pub struct ContestRecap {
     /// For each region: its counters.
     sums: Pages<u64>,
     links: Pages<Link>,
-    /// Places whose hashes are out of date; those above them are too.
-    stale: BTreeSet<Place>,
-    /// Whether nothing was hashed yet.
+    /// Places whose hashes are out of date, some of them twice; those above them are too.
+    stale: Vec<Place>,
+    /// Whether nothing was hashed yet, so that all is stale.
     new: bool,
 }
 
@@ -82,7 +82,7 @@ impl ContestRecap {
             sums: Pages::filled(shape.regions(), options + FIXED_COUNTERS, 0),
             links: Pages::filled(0, 1, Link { index: 0, before: NO_LINK }),
             contest: contest.clone(),
-            stale: BTreeSet::new(),
+            stale: Vec::new(),
             new: true,
             shape,
             units,
@@ -184,7 +184,7 @@ impl ContestRecap {
         node.record.entries = node.record.entries.checked_add(1).expect("fewer entries than 2^32");
         let before = core::mem::replace(&mut node.link, link);
         self.links.push(&[Link { index, before }]);
-        self.stale.insert(place);
+        self.mark_stale(place);
     }
 
     /// What the chains of the unit at `place` say now.
@@ -205,7 +205,13 @@ impl ContestRecap {
             }
             self.node_mut(place).unreadable = unreadable;
         }
-        self.stale.insert(place);
+        self.mark_stale(place);
+    }
+
+    fn mark_stale(&mut self, place: Place) {
+        if !self.new && self.stale.last() != Some(&place) {
+            self.stale.push(place);
+        }
     }
 
     /// What outlasts a change of the register: trail, number of entries, and the list of them.
@@ -227,36 +233,43 @@ impl ContestRecap {
 
     /// Brings every hash and sum up to date, from below, and touches only what is stale.
     pub fn settle(&mut self) {
+        let mut scratch = Scratch::default();
+        // Children have larger places than their parents: each is done before the one above it.
         if core::mem::take(&mut self.new) {
-            self.stale.clear();
-            (0..self.shape.count() as Place).rev().for_each(|place| self.rehash(place));
+            let all = 0..self.shape.count() as Place;
+            all.rev().for_each(|place| self.rehash(place, &mut scratch));
             return;
         }
-        // Children have larger places than their parents: each is done before the one above it.
-        while let Some(place) = self.stale.pop_last() {
-            self.rehash(place);
-            self.stale.extend(self.shape.parent(place));
+        let mut stale = core::mem::take(&mut self.stale);
+        for told in 0..stale.len() {
+            let above = |place: &Place| self.shape.parent(*place);
+            stale.extend(core::iter::successors(above(&stale[told]), above));
         }
+        stale.sort_unstable_by_key(|place| core::cmp::Reverse(*place));
+        stale.dedup();
+        stale.into_iter().for_each(|place| self.rehash(place, &mut scratch));
     }
 
-    fn rehash(&mut self, place: Place) {
+    fn rehash(&mut self, place: Place, scratch: &mut Scratch) {
         let id = self.contest.id.as_str();
-        let code = self.code(place);
-        let record = self.record(place);
+        let (code, record) = (self.code(place), self.record(place));
         let hash = if self.shape.is_station(place) {
-            station_hash(id, code, record, &self.counters(place))
+            scratch.row.clear();
+            self.add_counters(place, &mut scratch.row);
+            scratch.hasher.station(id, code, record, &scratch.row)
         } else {
-            let (below, sums) = self.fold(place);
-            let hash = region_hash(id, code, record, &below, &sums);
-            self.sums.row_mut(self.shape.row(place)).copy_from_slice(&sums);
+            let below = self.fold(place, scratch);
+            let hash = scratch.hasher.region(id, code, record, &below, &scratch.row);
+            self.sums.row_mut(self.shape.row(place)).copy_from_slice(&scratch.row);
             hash
         };
         self.node_mut(place).hash = hash;
     }
 
-    /// The root over the children of a region, and their sums.
-    fn fold(&self, place: Place) -> (Below, Vec<u64>) {
-        let mut peaks = Peaks::new(self.contest.options.len() + FIXED_COUNTERS);
+    /// How many children of a region take part, and the root over them; leaves their sums in the
+    /// row of `scratch`.
+    fn fold(&self, place: Place, scratch: &mut Scratch) -> Below {
+        let mut peaks = Peaks::new(self.contest.options.len() + FIXED_COUNTERS, scratch);
         let children = self.shape.children(place);
         children.for_each(|child| {
             peaks.push(*self.hash(child), |counters| self.add_counters(child, counters));
@@ -266,7 +279,7 @@ impl ContestRecap {
 
     /// How many children take part, and the root over them.
     pub fn below(&self, place: Place) -> Below {
-        self.fold(place).0
+        self.fold(place, &mut Scratch::default())
     }
 
     /// The children of a region with what goes into the tree between them.
@@ -283,23 +296,33 @@ impl ContestRecap {
     }
 }
 
-/// Complete subtrees over a row of children, largest first, as the frontier of a Merkle tree, each
-/// with its sums.
-struct Peaks {
-    width: usize,
-    count: u32,
+/// Room that one settling uses again for every node.
+#[derive(Default)]
+struct Scratch {
+    hasher: Hasher,
+    /// Counters of the node in hand; while children are joined, of every complete subtree.
+    row: Vec<u64>,
     hashes: Vec<Hash>,
-    counters: Vec<u64>,
 }
 
-impl Peaks {
-    fn new(width: usize) -> Self {
-        Self { width, count: 0, hashes: Vec::new(), counters: Vec::new() }
+/// Complete subtrees over a row of children, largest first, as the frontier of a Merkle tree, each
+/// with its sums.
+struct Peaks<'a> {
+    width: usize,
+    count: u32,
+    scratch: &'a mut Scratch,
+}
+
+impl<'a> Peaks<'a> {
+    fn new(width: usize, scratch: &'a mut Scratch) -> Self {
+        scratch.hashes.clear();
+        scratch.row.clear();
+        Self { width, count: 0, scratch }
     }
 
     fn push(&mut self, hash: Hash, counters: impl FnOnce(&mut Vec<u64>)) {
-        self.hashes.push(hash);
-        counters(&mut self.counters);
+        self.scratch.hashes.push(hash);
+        counters(&mut self.scratch.row);
         // The new child completes one subtree for each trailing one of the count, like a carry.
         (0..self.count.trailing_ones()).for_each(|_| self.join());
         self.count += 1;
@@ -307,26 +330,28 @@ impl Peaks {
 
     /// Joins the last two subtrees.
     fn join(&mut self) {
-        let right = self.hashes.pop().expect("two subtrees");
-        let left = self.hashes.last_mut().expect("two subtrees");
-        let middle = self.counters.len() - self.width;
-        let (before, right_counters) = self.counters.split_at_mut(middle);
+        let Scratch { hasher, row, hashes } = &mut *self.scratch;
+        let right = hashes.pop().expect("two subtrees");
+        let left = hashes.last_mut().expect("two subtrees");
+        let middle = row.len() - self.width;
+        let (before, right_counters) = row.split_at_mut(middle);
         let left_counters = &mut before[middle - self.width..];
-        *left = inner_hash((left, left_counters), (&right, right_counters));
+        *left = hasher.inner((left, left_counters), (&right, right_counters));
         for (left, right) in left_counters.iter_mut().zip(right_counters) {
             // A register has fewer than 2^26 units, and each adds less than 2^33 to a counter.
             *left = left.checked_add(*right).expect("sums of 32-bit numbers");
         }
-        self.counters.truncate(middle);
+        row.truncate(middle);
     }
 
-    fn finish(mut self) -> (Below, Vec<u64>) {
-        while self.hashes.len() > 1 {
+    /// Leaves one row: the sums.
+    fn finish(mut self) -> Below {
+        while self.scratch.hashes.len() > 1 {
             self.join();
         }
-        let root = self.hashes.pop().unwrap_or(TreeHead::EMPTY.root);
-        self.counters.resize(self.width, 0);
-        (Below { count: self.count, root }, self.counters)
+        let root = self.scratch.hashes.pop().unwrap_or(TreeHead::EMPTY.root);
+        self.scratch.row.resize(self.width, 0);
+        Below { count: self.count, root }
     }
 }
 
@@ -380,7 +405,7 @@ mod tests {
         }
         let status = [Status::Single, Status::Corrected, Status::Disputed][(seed % 3) as usize];
         let numbers: Vec<u32> = (0..OPTIONS as u32 + 3).map(|n| seed.rotate_left(7 * n)).collect();
-        let nulls = [seed % 7 & 0b11];
+        let nulls = [(seed % 7) & 0b11];
         recap.set(place, status, Some((RecordHead { index, leaf }, Values::new(&numbers, &nulls))));
     }
 
@@ -413,7 +438,7 @@ mod tests {
                 let queue = random(&mut state) % count;
                 let Some((place, index)) = queues[queue].pop() else { continue };
                 update(&mut recap, place, index);
-                if random(&mut state) % 9 == 0 {
+                if random(&mut state).is_multiple_of(9) {
                     recap.settle();
                     sealed.push((recap.clone(), *recap.hash(0)));
                 }
@@ -427,7 +452,7 @@ mod tests {
             }
             for (mut recap, hash) in sealed {
                 assert_eq!(*recap.hash(0), hash, "a clone changed");
-                (recap.new, recap.stale) = (true, BTreeSet::new());
+                (recap.new, recap.stale) = (true, vec![]);
                 recap.settle();
                 assert_eq!(*recap.hash(0), hash, "a clone was not whole");
             }

@@ -1,0 +1,232 @@
+//! One's own replay: every entry under a sealed checkpoint, through the very ledger that the log
+//! admits with. What comes out is believed because it was computed here.
+
+use std::{sync::Arc, sync::mpsc, thread};
+
+use jejak_proofs::{
+    merkle::{
+        BundleId, ENTRY_LEN_MAX, Frontier, Hash, TILE_WIDTH, leaf_hash, parse_bundle, prefix_len,
+    },
+    note::{Checkpoint, CheckpointError, NOTE_LEN_MAX, Policy, UnverifiedCheckpoint},
+    tally::{
+        Body, CheckedEntry, ContestRegister, Entry, FileRef, Ledger, Manifest, REGISTER_LEN_MAX,
+        Refusal, Sealed, UnitRegister,
+    },
+};
+use rayon::prelude::*;
+
+use super::{
+    entries::in_parallel,
+    fetch::{Fetch, FetchError},
+};
+
+/// Bundles fetched at once: 4,096 entries, some 3 MB.
+const BUNDLES_AT_ONCE: usize = 16;
+
+/// Why a log could not be replayed to its newest sealed checkpoint.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// The log was not reached, or refused.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The checkpoint does not verify.
+    #[error("the log's checkpoint does not verify: {0}")]
+    Checkpoint(#[from] CheckpointError),
+    /// A bundle or a register is not what its path names.
+    #[error("{path} is not what its path names")]
+    Answer {
+        /// Its path.
+        path: String,
+    },
+    /// Entry 0 is not the one that the policy pins.
+    #[error("entry 0 of this log is not the genesis that the policy pins")]
+    Genesis,
+    /// An entry that the rules refuse stands in the log.
+    #[error("entry {index} breaks the rules of the log: {refusal}")]
+    Refused {
+        /// Its index.
+        index: u64,
+        /// The rule.
+        refusal: Refusal,
+    },
+    /// The entries do not lead to the signed root.
+    #[error("the {size} entries that the log serves do not lead to the root that it signed")]
+    Root {
+        /// Their number.
+        size: u64,
+    },
+    /// No state covers the newest entry, so the checkpoint commits to no recap of all.
+    #[error("the checkpoint over {size} entries does not end in a state")]
+    Unsealed {
+        /// Its size.
+        size: u64,
+    },
+}
+
+/// A log as of one sealed checkpoint, computed from its entries.
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+    /// The ledger after its last entry.
+    pub ledger: Ledger,
+    /// The recap that the last entry commits to.
+    pub sealed: Arc<Sealed>,
+}
+
+/// Replays the log up to its newest sealed checkpoint. `seen` is told each entry, its index and
+/// the number of all, in order, after the ledger has taken it; nothing of it is proven before this
+/// returns.
+///
+/// # Errors
+/// As [`ReplayError`] says: the first entry that breaks a rule ends it.
+pub fn replay(
+    fetch: &Fetch,
+    policy: &Policy,
+    genesis: Hash,
+    mut seen: impl FnMut(&Entry, u64, u64),
+) -> Result<Replayed, ReplayError> {
+    let body = fetch.get("checkpoint", NOTE_LEN_MAX as u64)?.body;
+    let checkpoint = policy.verify(UnverifiedCheckpoint::parse(&body)?)?;
+    let size = checkpoint.head().size;
+    let mut replay = Replay {
+        fetch,
+        genesis,
+        ledger: Ledger::new(checkpoint.origin()),
+        frontier: Frontier::new(),
+        refused: None,
+    };
+    thread::scope(|scope| {
+        // One chunk waits while one is judged and one is fetched.
+        let (sender, chunks) = mpsc::sync_channel(0);
+        scope.spawn(move || {
+            let ids = BundleId::of_tree(0, size).collect::<Vec<_>>();
+            for group in ids.chunks(BUNDLES_AT_ONCE) {
+                let got = in_parallel(group, |id| Ok((id, bundle(fetch, id)?)));
+                let failed = got.is_err();
+                if sender.send(got).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        chunks.into_iter().try_for_each(|chunk: Result<_, ReplayError>| {
+            replay.judge(&chunk?, &mut |entry, index| seen(entry, index, size))
+        })
+    })?;
+    let Replay { ledger, frontier, refused, .. } = replay;
+    if frontier.head() != checkpoint.head() {
+        return Err(ReplayError::Root { size });
+    }
+    // Only now is it the log that is to blame, not something between it and us.
+    if let Some((index, refusal)) = refused {
+        return Err(ReplayError::Refused { index, refusal });
+    }
+    let sealed = ledger.sealed().filter(|_| ledger.unsealed() == 0 && size > 0).cloned();
+    let sealed = sealed.ok_or(ReplayError::Unsealed { size })?;
+    Ok(Replayed { checkpoint, ledger, sealed })
+}
+
+struct Replay<'a> {
+    fetch: &'a Fetch,
+    genesis: Hash,
+    ledger: Ledger,
+    frontier: Frontier,
+    /// The first entry that the rules refuse; after it entries are only hashed.
+    refused: Option<(u64, Refusal)>,
+}
+
+impl Replay<'_> {
+    /// Takes the entries of some bundles, in order.
+    fn judge(
+        &mut self,
+        bundles: &[(BundleId, Vec<u8>)],
+        seen: &mut dyn FnMut(&Entry, u64),
+    ) -> Result<(), ReplayError> {
+        let mut items = Vec::new();
+        for (id, bytes) in bundles {
+            let malformed = |_| ReplayError::Answer { path: id.path() };
+            items.extend(parse_bundle(*id, bytes).map_err(malformed)?);
+        }
+        // Signatures are the cost of a replay, and need only the keys: every core works.
+        let keys = self.ledger.keys();
+        let check = |bytes: &&[u8]| {
+            let checked = Entry::parse(bytes).and_then(|entry| entry.check(keys));
+            (leaf_hash(bytes), checked)
+        };
+        let judged: Vec<_> = items.par_iter().map(check).collect();
+        for (bytes, (leaf, checked)) in items.into_iter().zip(judged) {
+            let index = self.frontier.size();
+            if index == 0 && leaf != self.genesis {
+                return Err(ReplayError::Genesis);
+            }
+            self.frontier.push(leaf);
+            if self.refused.is_some() {
+                continue;
+            }
+            match self.apply(bytes, checked)? {
+                Ok(checked) => seen(checked.entry(), index),
+                Err(refusal) => self.refused = Some((index, refusal)),
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(
+        &mut self,
+        bytes: &[u8],
+        checked: Result<CheckedEntry, Refusal>,
+    ) -> Result<Result<CheckedEntry, Refusal>, ReplayError> {
+        let checked = match checked {
+            // The mandate may stand between: look again with the keys of now.
+            Err(Refusal::UnknownKey) => {
+                Entry::parse(bytes).and_then(|entry| entry.check(self.ledger.keys()))
+            }
+            checked => checked,
+        };
+        let Ok(checked) = checked else { return Ok(checked) };
+        if let Body::Manifest(manifest) = checked.entry().body() {
+            self.provide(manifest)?;
+        }
+        Ok(self.ledger.apply(&checked).map(|_| checked))
+    }
+
+    /// Fetches the registers that a manifest names.
+    fn provide(&mut self, manifest: &Manifest) -> Result<(), ReplayError> {
+        let units = self.register(&manifest.registers.units, |bytes| {
+            UnitRegister::parse(bytes).ok().map(|register| (register.sha256(), register))
+        })?;
+        self.ledger.provide_units(Arc::new(units));
+        let contests = self.register(&manifest.registers.contests, |bytes| {
+            ContestRegister::parse(bytes).ok().map(|register| (register.sha256(), register))
+        })?;
+        self.ledger.provide_contests(Arc::new(contests));
+        Ok(())
+    }
+
+    fn register<T>(
+        &self,
+        file: &FileRef,
+        parse: impl Fn(&[u8]) -> Option<(Hash, T)>,
+    ) -> Result<T, ReplayError> {
+        let path = format!("register/{}", file.sha256);
+        let bytes = self.fetch.get(&path, REGISTER_LEN_MAX as u64)?.body;
+        let named = parse(&bytes).filter(|(sha256, _)| *sha256 == file.sha256);
+        named.map(|(_, register)| register).ok_or(ReplayError::Answer { path })
+    }
+}
+
+/// Gets a bundle of exactly its width; a partial one may have grown into the full one.
+fn bundle(fetch: &Fetch, id: BundleId) -> Result<Vec<u8>, ReplayError> {
+    let full = BundleId { width: TILE_WIDTH, ..id };
+    let len_max = u64::from(TILE_WIDTH) * (2 + ENTRY_LEN_MAX as u64);
+    let mut bytes = match fetch.get(&id.path(), len_max) {
+        Err(FetchError::Refused(refusal)) if refusal.status == 404 && id != full => {
+            fetch.get(&full.path(), len_max)?.body
+        }
+        answer => answer?.body,
+    };
+    let len = prefix_len(&bytes, id.width).map_err(|_| ReplayError::Answer { path: id.path() })?;
+    bytes.truncate(len);
+    Ok(bytes)
+}
