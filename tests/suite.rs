@@ -78,3 +78,5 @@ mod spec_world;
 mod succession;
 #[path = "suite/tidy.rs"]
 mod tidy;
+#[path = "suite/verify.rs"]
+mod verify;

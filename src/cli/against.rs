@@ -1,10 +1,16 @@
-//! `jejak verify --against`: an old receipt is a signed head, and holds the log to it.
+//! `jejak verify --against`: holds a log to what an entry or an old receipt says.
+//!
+//! Everything comes from tiles and bundles under a signed root, so a static copy answers as a
+//! server does. What a server adds, such as where a leaf stands, is a hint that is checked.
 
 use std::path::Path;
 
 use jejak_proofs::{
-    merkle::{Hash, NodeId, Tile, TileId},
-    note::{Checkpoint, Evidence, Policy, UnverifiedCheckpoint, VerifierKey},
+    merkle::{ENTRY_LEN_MAX, Frontier, Hash, Plan, TileId, leaf_hash, parse_bundle, prefix_roots},
+    note::{
+        Checkpoint, CheckpointError, Evidence, NOTE_LEN_MAX, Policy, Receipt, UnverifiedCheckpoint,
+        VerifierKey,
+    },
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -12,105 +18,232 @@ use serde_json::json;
 use super::{
     exit::{Exit, Failure},
     files,
+    monitor::not_a_log,
     output::Output,
     place::unreachable,
     verify::exit_of_checkpoint,
 };
-use crate::client::{Fetch, FetchLimits};
+use crate::{
+    client::{Fetch, FetchError, FetchLimits},
+    monitor::{NotALog, ServeError, bundle, bundle_of, combine, get_all, tile},
+};
 
-/// Most bytes of a checkpoint, a consistency proof or a tile.
-const ANSWER_LEN_MAX: u64 = 512 << 10;
+/// Tiles of leaf hashes fetched at once: half a MiB.
+const TILES_AT_ONCE: usize = 64;
+
+/// A log as it shows itself now.
+pub struct Shown<'a> {
+    url: &'a str,
+    policy: &'a Policy,
+    fetch: Fetch,
+    /// Its newest checkpoint, signed by the log and a quorum.
+    checkpoint: Checkpoint,
+}
 
 #[derive(Deserialize)]
-struct ConsistencyAnswer {
-    hashes: Vec<String>,
+struct LeafAnswer {
+    index: u64,
 }
 
-/// Compares the head of a receipt with what the log at `url` shows now. If both are signed and
-/// cannot both be true, writes evidence to `file`.
-pub fn run(
-    old: &Checkpoint,
+impl<'a> Shown<'a> {
+    /// Asks for the newest checkpoint.
+    pub fn ask(url: &'a str, policy: &'a Policy) -> Result<Self, Failure> {
+        let fetch = connect(url)?;
+        Self::ask_over(fetch, url, policy)
+    }
+
+    fn ask_over(fetch: Fetch, url: &'a str, policy: &'a Policy) -> Result<Self, Failure> {
+        // A receipt may be younger than the newest sealed tree. A static copy shows one tree only.
+        let bytes = match fetch.get("checkpoint/latest", NOTE_LEN_MAX as u64) {
+            Err(FetchError::Refused(refusal)) if matches!(refusal.status, 404 | 410) => {
+                fetch.get("checkpoint", NOTE_LEN_MAX as u64)
+            }
+            answer => answer,
+        };
+        let bytes = match bytes {
+            Ok(answer) => answer.body,
+            Err(FetchError::Refused(refusal)) if matches!(refusal.status, 404 | 410) => {
+                return Err(not_a_log(NotALog::NoCheckpoint));
+            }
+            Err(FetchError::TooLong { .. }) => return Err(not_a_log(NotALog::TooLong)),
+            Err(error) => return Err(unreachable(error)),
+        };
+        let checkpoint = UnverifiedCheckpoint::parse(&bytes)
+            .map_err(|error| not_a_log(NotALog::Unreadable(error)))?;
+        let checkpoint = policy.verify(checkpoint).map_err(|error| match error {
+            CheckpointError::OtherOrigin => not_a_log(NotALog::OtherLog),
+            error => Failure::new(exit_of_checkpoint(&error), error),
+        })?;
+        Ok(Self { url, policy, fetch, checkpoint })
+    }
+
+    /// Compares the head of a receipt with what the log shows. If both are signed and cannot both
+    /// be true, writes evidence to `file`.
+    pub fn extends(&self, old: &Checkpoint, file: &Path, output: &Output) -> Result<Exit, Failure> {
+        let (before, now) = (old.head(), self.checkpoint.head());
+        if old.origin() != self.checkpoint.origin() {
+            return Err(not_a_log(NotALog::OtherLog));
+        }
+        if now.size < before.size {
+            let message = format!(
+                "the log shows {} entries, but the receipt was given under {}: rolled back, or an \
+                 old copy",
+                now.size, before.size
+            );
+            let failure = Failure::new(Exit::Fork, message);
+            return Err(failure.next("keep the receipt, and ask a monitor"));
+        }
+        let Some(evidence) = self.contradiction(old)? else {
+            let url = self.url;
+            output.result(
+                || format!("the log at {url} still extends it: {} entries now", now.size),
+                &json!({"consistent": true, "size": now.size}),
+            );
+            return Ok(Exit::Ok);
+        };
+        // Only what convicts by itself is evidence; a proof that is rubbish is not.
+        let keys: Vec<VerifierKey> = self.policy.log_keys(old.origin());
+        let conviction = evidence.verify(&keys).map_err(|_| {
+            let message = "the log does not prove that its tree extends the one of the receipt";
+            Failure::new(Exit::Failure, message).next("ask again; a monitor can find out more")
+        })?;
+        files::write(file, evidence.to_string().as_bytes())?;
+        output.result(
+            || format!("FORK: {conviction}\nevidence: {}", file.display()),
+            &json!({"consistent": false, "evidence": file.display().to_string()}),
+        );
+        Ok(Exit::Fork)
+    }
+
+    /// What speaks against two heads, unless the newer one extends the older.
+    fn contradiction(&self, old: &Checkpoint) -> Result<Option<Evidence>, Failure> {
+        let (before, now) = (old.head(), self.checkpoint.head());
+        if now.size == before.size {
+            let differs = now.root != before.root;
+            return Ok(differs.then(|| Evidence::two_roots(old, &self.checkpoint)));
+        }
+        // Everything extends the empty tree.
+        let Ok(plan) = Plan::prefix(before.size, now.size) else { return Ok(None) };
+        let hashes = combine(&self.fetch, &plan, now.size).map_err(not_served)?;
+        match prefix_roots(before.size, now.size, &hashes) {
+            Ok(roots) if roots == (before.root, now.root) => Ok(None),
+            _ => Ok(Some(Evidence::inconsistent(old, &self.checkpoint, hashes))),
+        }
+    }
+
+    /// Demands that the log serves this entry at this index.
+    pub fn serves(&self, index: u64, entry: &[u8]) -> Result<(), Failure> {
+        match self.entry(index)? == entry {
+            true => Ok(()),
+            false => Err(differs(index, "the log serves another one there now")),
+        }
+    }
+
+    /// Demands that no other entry than the receipt's fits it.
+    pub fn fits_no_other(&self, receipt: &Receipt) -> Result<(), Failure> {
+        if receipt.index >= self.checkpoint.head().size {
+            return Ok(());
+        }
+        let served = self.entry(receipt.index)?;
+        match receipt.verify(&served, self.policy) {
+            Ok(_) => {
+                let what = format!("the receipt is for leaf hash {}", leaf_hash(&served));
+                Err(differs(receipt.index, &what))
+            }
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// What is served as an entry, which nothing proves yet.
+    fn entry(&self, index: u64) -> Result<Vec<u8>, Failure> {
+        let id = bundle_of(index, self.checkpoint.head().size);
+        let bytes = bundle(&self.fetch, id).map_err(not_served)?;
+        let malformed = || not_served(ServeError::Malformed { path: id.path() });
+        let entries = parse_bundle(id, &bytes).map_err(|_| malformed())?;
+        let place = (index % 256) as usize;
+        entries.get(place).map(|entry| entry.to_vec()).ok_or_else(malformed)
+    }
+
+    /// Whether the entry with this leaf hash stands at `index` under the signed root.
+    fn holds(&self, leaf: Hash, index: u64) -> Result<bool, Failure> {
+        let head = self.checkpoint.head();
+        let Ok(plan) = Plan::inclusion(head.size, index) else { return Ok(false) };
+        let proof = combine(&self.fetch, &plan, head.size).map_err(not_served)?;
+        Ok(head.verify_inclusion(index, leaf, &proof).is_ok())
+    }
+
+    /// Looks for a leaf hash among all of those that lead to the signed root.
+    fn scan(&self, leaf: Hash, output: &Output) -> Result<Option<u64>, Failure> {
+        let head = self.checkpoint.head();
+        let (mut frontier, mut found) = (Frontier::new(), None);
+        let ids: Vec<TileId> = TileId::of_tree(0, head.size).filter(|id| id.level == 0).collect();
+        let bar = output.progress(head.size, "leaf hashes");
+        for group in ids.chunks(TILES_AT_ONCE) {
+            for tile in get_all(group, |id| tile(&self.fetch, id)).map_err(not_served)? {
+                for hash in tile.hashes() {
+                    if *hash == leaf {
+                        found.get_or_insert(frontier.size());
+                    }
+                    frontier.push(*hash);
+                }
+            }
+            bar.set_position(frontier.size());
+        }
+        bar.finish_and_clear();
+        if frontier.head() != head {
+            let message = "the log's tiles do not lead to the root that it signed";
+            return Err(Failure::new(Exit::Failure, message).next("ask again; ask a monitor"));
+        }
+        Ok(found)
+    }
+}
+
+/// Finds an entry in the log at `url`, by its leaf hash: its index, and the checkpoint under whose
+/// root it was proven to be.
+pub fn look_up(
+    leaf: Hash,
     url: &str,
     policy: &Policy,
-    file: &Path,
     output: &Output,
-) -> Result<Exit, Failure> {
-    let fetch = Fetch::new(url, &FetchLimits::default())
-        .map_err(|error| Failure::config(format!("{url}: {error}")))?;
-    let answer = fetch.get("checkpoint", ANSWER_LEN_MAX).map_err(unreachable)?;
-    let new = UnverifiedCheckpoint::parse(&answer.body)
-        .and_then(|checkpoint| policy.verify(checkpoint))
-        .map_err(|error| Failure::new(exit_of_checkpoint(&error), error))?;
-    let (before, now) = (old.head(), new.head());
-    if now.size < before.size {
-        let message = format!(
-            "the log shows {} entries, but the receipt was given under {}: rolled back, or an old \
-             copy",
-            now.size, before.size
-        );
-        return Err(Failure::new(Exit::Fork, message).next("keep the receipt, and ask a monitor"));
+) -> Result<(u64, Checkpoint), Failure> {
+    let fetch = connect(url)?;
+    // A server may know the place, a static copy does not. Asked before the checkpoint, so that an
+    // entry which is logged meanwhile is under it.
+    let hint = fetch.get(&format!("leaf/{leaf}"), ENTRY_LEN_MAX as u64).ok();
+    let hint = hint.and_then(|hint| serde_json::from_slice::<LeafAnswer>(&hint.body).ok());
+    let shown = Shown::ask_over(fetch, url, policy)?;
+    let size = shown.checkpoint.head().size;
+    if let Some(LeafAnswer { index }) = hint
+        && shown.holds(leaf, index)?
+    {
+        return Ok((index, shown.checkpoint));
     }
-    let evidence = if now.size == before.size {
-        (now.root != before.root).then(|| Evidence::two_roots(old, &new))
-    } else {
-        let proof = consistency(&fetch, before.size, now.size)?;
-        match now.verify_consistency(&before, &proof) {
-            Ok(()) => None,
-            Err(_) => Some(Evidence::inconsistent(
-                old,
-                &new,
-                written_out(&fetch, before.size, now.size, proof)?,
-            )),
+    match shown.scan(leaf, output)? {
+        Some(index) => Ok((index, shown.checkpoint)),
+        None => {
+            let message = format!("none of the {size} entries under the log's signed root is it");
+            Err(Failure::new(Exit::NotInLog, message).next("jejak submit sends it"))
         }
-    };
-    let Some(evidence) = evidence else {
-        output.result(
-            || format!("the log at {url} still extends it: {} entries now", now.size),
-            &json!({"consistent": true, "size": now.size}),
-        );
-        return Ok(Exit::Ok);
-    };
-    // Only what convicts by itself is evidence; a proof that is rubbish is not.
-    let keys: Vec<VerifierKey> = policy.log_keys(old.origin());
-    let conviction = evidence.verify(&keys).map_err(|_| {
-        let message = "the log does not prove that its tree extends the one of the receipt";
-        Failure::new(Exit::Failure, message).next("ask again; a monitor can find out more")
-    })?;
-    files::write(file, evidence.to_string().as_bytes())?;
-    output.result(
-        || format!("FORK: {conviction}\nevidence: {}", file.display()),
-        &json!({"consistent": false, "evidence": file.display().to_string()}),
-    );
-    Ok(Exit::Fork)
-}
-
-fn consistency(fetch: &Fetch, old: u64, new: u64) -> Result<Vec<Hash>, Failure> {
-    let answer = fetch
-        .get(&format!("proof/consistency/{old}/{new}"), ANSWER_LEN_MAX)
-        .map_err(unreachable)?;
-    let malformed = || Failure::new(Exit::Failure, "the log's consistency proof is malformed");
-    let answer: ConsistencyAnswer =
-        serde_json::from_slice(&answer.body).map_err(|_| malformed())?;
-    let hashes = answer.hashes.iter().map(|hash| Hash::from_base64(hash));
-    hashes.collect::<Result<_, _>>().map_err(|_| malformed())
-}
-
-/// The proof with its left node, which RFC 9162 leaves out where the old size is a power of two:
-/// there it is the old root, about which the two sides disagree.
-fn written_out(
-    fetch: &Fetch,
-    old: u64,
-    new: u64,
-    mut proof: Vec<Hash>,
-) -> Result<Vec<Hash>, Failure> {
-    if !old.is_power_of_two() {
-        return Ok(proof);
     }
-    let node = NodeId { level: old.trailing_zeros() as u8, index: 0 };
-    let missing = || Failure::new(Exit::Failure, "the log does not serve a tile that it must have");
-    let id = TileId::of_node(node, new).ok_or_else(missing)?;
-    let bytes = fetch.get(&id.path(), ANSWER_LEN_MAX).map_err(unreachable)?.body;
-    let left = Tile::parse(id, &bytes).ok().and_then(|tile| tile.node(node));
-    proof.insert(0, left.ok_or_else(missing)?);
-    Ok(proof)
+}
+
+fn connect(url: &str) -> Result<Fetch, Failure> {
+    Fetch::new(url, &FetchLimits::default())
+        .map_err(|error| Failure::config(format!("{url}: {error}")))
+}
+
+fn differs(index: u64, what: &str) -> Failure {
+    let message = format!("this is not entry {index} of the log: {what}");
+    Failure::new(Exit::Differs, message).next(format!("look at entry {index} of the log"))
+}
+
+fn not_served(error: ServeError) -> Failure {
+    let failure = Failure::new(
+        Exit::Unreachable,
+        match &error {
+            ServeError::Unreachable(error) => format!("the log cannot be reached: {error}"),
+            error => format!("the log does not serve what its signed head covers: {error}"),
+        },
+    );
+    failure.next("try again; if it stays so, ask a monitor")
 }

@@ -1,6 +1,6 @@
 //! `jejak completions` and `jejak man`: what a package installs beside the program.
 
-use std::{io, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
@@ -19,9 +19,14 @@ pub struct CompletionsArgs {
     shell: Shell,
 }
 
-pub fn completions(args: &CompletionsArgs) -> Exit {
-    clap_complete::generate(args.shell, &mut Cli::command(), "jejak", &mut io::stdout());
-    Exit::Ok
+pub fn completions(args: &CompletionsArgs, output: &Output) -> Result<Exit, Failure> {
+    // The generator panics where a write fails.
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "jejak", &mut script);
+    output
+        .whole(&script)
+        .map_err(|error| Failure::new(Exit::Failure, format!("cannot write to stdout: {error}")))?;
+    Ok(Exit::Ok)
 }
 
 /// Write a manual page for each command into a directory.

@@ -10,14 +10,22 @@ use serde_json::json;
 
 use super::{
     exit::{Exit, Failure},
-    files,
     output::Output,
 };
 
 /// Judges an evidence file with nothing but the log keys of the policy. Exit 0: it convicts.
-pub fn verify(path: &Path, policy: &Policy, output: &Output) -> Result<Exit, Failure> {
-    let evidence = Evidence::parse(&files::read(path)?)
+pub fn verify(
+    path: &Path,
+    bytes: &[u8],
+    policy: &Policy,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let evidence = Evidence::parse(bytes)
         .map_err(|error| Failure::new(Exit::Failure, format!("{}: {error}", path.display())))?;
+    if origin(&evidence).is_some_and(|origin| policy.log_keys(origin).is_empty()) {
+        let message = format!("{}: evidence about another log than the policy's", path.display());
+        return Err(Failure::config(message).next("pass the policy of the log that it accuses"));
+    }
     let keys: Vec<VerifierKey> = policy.logs().map(|log| log.key.clone()).collect();
     let conviction = evidence.verify(&keys).map_err(|error| {
         let message = format!("{}: this convicts nobody: {error}", path.display());
@@ -39,6 +47,15 @@ pub fn verify(path: &Path, policy: &Policy, output: &Output) -> Result<Exit, Fai
         }),
     );
     Ok(Exit::Ok)
+}
+
+/// Whom it accuses.
+fn origin(evidence: &Evidence) -> Option<&str> {
+    match evidence {
+        Evidence::TwoRoots { first, .. } => Some(first.origin()),
+        Evidence::Inconsistent { older, .. } => Some(older.origin()),
+        _ => None,
+    }
 }
 
 fn exit_of(error: &EvidenceError) -> Exit {

@@ -42,7 +42,9 @@ pub struct InitArgs {
         long,
         value_name = "FILE.note",
         requires_all = ["log_key", "contest_file"],
-        conflicts_with_all = ["contests", "election", "station_kinds", "exempt_kinds", "station_max"]
+        conflicts_with_all = [
+            "contests", "election", "station_kinds", "exempt_kinds", "station_max",
+        ]
     )]
     manifest: Option<PathBuf>,
     /// The private key of the log that the manifest names.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::{Args, Subcommand};
@@ -155,12 +155,27 @@ impl ReadRegisters {
     }
 }
 
+/// Reads units in any order, as an authority has them, and brings them into their one spelling.
+pub fn spell_units(path: &Path) -> Result<(String, UnitRegister), Failure> {
+    let read = read_units(path)?;
+    let file = path.display();
+    let units = UnitRegister::spell(&read.units).map_err(|error| {
+        Failure::config(match error.place {
+            Some(place) => {
+                let (line, code) = (read.lines[place], &read.units[place].code);
+                format!("{file} line {line}, unit {code}: {error}")
+            }
+            None => format!("{file}: {error}"),
+        })
+    })?;
+    let register = UnitRegister::parse(units.as_bytes())
+        .map_err(|error| Failure::config(format!("{file}: {error}")))?;
+    Ok((units, register))
+}
+
 /// Reads units and contests and brings them into their one spelling.
 pub fn read_registers(rules: &RuleArgs) -> Result<ReadRegisters, Failure> {
-    let units = read_units(&rules.units)?;
-    let fail = |error| Failure::config(format!("{}: {error}", rules.units.display()));
-    let units = UnitRegister::spell(&units).map_err(fail)?;
-    let register = UnitRegister::parse(units.as_bytes()).map_err(fail)?;
+    let (units, register) = spell_units(&rules.units)?;
     let contests = read_contests(rules, register.code(0))?;
     Ok(ReadRegisters { units, register, contests })
 }
@@ -253,33 +268,59 @@ struct UnitRow {
     registered_p: Option<u32>,
 }
 
+/// The units of a file, and the line on which each stands.
+struct ReadUnits {
+    units: Vec<Unit>,
+    lines: Vec<u64>,
+}
+
 /// Reads units in any order, as an authority has them.
-pub fn read_units(path: &std::path::Path) -> Result<Vec<Unit>, Failure> {
+fn read_units(path: &Path) -> Result<ReadUnits, Failure> {
     let bytes = files::read_maybe_gzip(path)?;
     if bytes.len() > REGISTER_LEN_MAX {
         return Err(Failure::config(format!("{} is over 64 MiB", path.display())));
     }
+    let unreadable = |error| Failure::config(format!("{}: {error}", path.display()));
     let mut reader = csv::Reader::from_reader(&*bytes);
-    let mut units = Vec::new();
-    for (row, line) in reader.deserialize::<UnitRow>().zip(2..) {
-        let fail =
-            |what: String| Failure::config(format!("{} line {line}: {what}", path.display()));
-        let row = row.map_err(|error| fail(error.to_string()))?;
-        let code = |code: &str| {
-            code.parse::<UnitCode>().map_err(|error| fail(format!("unit code: {error}")))
-        };
-        units.push(Unit {
-            code: code(&row.unit)?,
-            parent: match row.parent.as_str() {
-                "" => None,
-                parent => Some(code(parent)?),
-            },
-            kind: row.kind.parse().map_err(|error| fail(format!("kind: {error}")))?,
-            name: row.name,
-            registered: Sexes { l: row.registered_l, p: row.registered_p },
-        });
+    let header = reader.headers().map_err(unreadable)?.clone();
+    let mut read = ReadUnits { units: Vec::new(), lines: Vec::new() };
+    for record in reader.records() {
+        let record = record.map_err(unreadable)?;
+        let line = record.position().map_or(0, |position| line_of(&bytes, position));
+        read.units.push(
+            unit_of(&record, &header).map_err(|what| {
+                Failure::config(format!("{} line {line}: {what}", path.display()))
+            })?,
+        );
+        read.lines.push(line);
     }
-    Ok(units)
+    Ok(read)
+}
+
+/// The line on which a record begins; its position may be that of empty lines before it.
+fn line_of(bytes: &[u8], position: &csv::Position) -> u64 {
+    let from = usize::try_from(position.byte()).unwrap_or(usize::MAX);
+    let before = bytes.get(from..).unwrap_or_default();
+    let ends = before.iter().take_while(|b| matches!(b, b'\r' | b'\n'));
+    position.line() + ends.filter(|b| **b == b'\n').count() as u64
+}
+
+fn unit_of(record: &csv::StringRecord, header: &csv::StringRecord) -> Result<Unit, String> {
+    let row: UnitRow = record.deserialize(Some(header)).map_err(|error| match error.kind() {
+        csv::ErrorKind::Deserialize { err, .. } => err.to_string(),
+        _ => error.to_string(),
+    })?;
+    let code = |code: &str| code.parse::<UnitCode>().map_err(|error| format!("unit code: {error}"));
+    Ok(Unit {
+        code: code(&row.unit)?,
+        parent: match row.parent.as_str() {
+            "" => None,
+            parent => Some(code(parent)?),
+        },
+        kind: row.kind.parse().map_err(|error| format!("kind: {error}"))?,
+        name: row.name,
+        registered: Sexes { l: row.registered_l, p: row.registered_p },
+    })
 }
 
 /// Reads contests, a JSON line each, as an authority has them.
@@ -290,21 +331,35 @@ pub fn read_contest_file(path: &std::path::Path) -> Result<Vec<Contest>, Failure
 
 fn read_contests(rules: &RuleArgs, top: &str) -> Result<String, Failure> {
     let mut contests = Vec::new();
+    // Where each contest comes from, for people.
+    let mut places = Vec::new();
     if let Some(path) = &rules.contest_file {
-        contests = read_contest_file(path)?;
+        for (line, number) in files::read_text(path)?.lines().zip(1..) {
+            let place = format!("{} line {number}", path.display());
+            let contest: Contest = serde_json::from_str(line)
+                .map_err(|error| Failure::config(format!("{place}: {error}")))?;
+            places.push(format!("{place}, contest {}", contest.id));
+            contests.push(contest);
+        }
     }
     for text in &rules.contests {
         let fail = || Failure::config(format!("--contest {text}: expected ID=OPTION,OPTION"));
         let (id, options) = text.split_once('=').ok_or_else(fail)?;
         let options = options.split(',').map(|option| option.parse::<Id>());
+        places.push(format!("--contest {text}"));
         contests.push(Contest {
             id: id.parse().map_err(|_| fail())?,
             options: options.collect::<Result<_, _>>().map_err(|_| fail())?,
             scope: vec![top.parse().expect("codes of a register are codes")],
         });
     }
-    ContestRegister::spell(&contests)
-        .map_err(|error| Failure::config(format!("contests: {error}")).next("pass --contest"))
+    if contests.is_empty() {
+        return Err(Failure::config("an election needs a contest").next("pass --contest"));
+    }
+    ContestRegister::spell(&contests).map_err(|error| {
+        let place = error.place.map_or("contests", |place| &places[place]);
+        Failure::config(format!("{place}: {error}"))
+    })
 }
 
 /// The kinds in an order in which every parent's stands before its children's.

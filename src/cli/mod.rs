@@ -37,9 +37,18 @@ pub use self::{
     output::Output,
 };
 
+/// Where a stranger begins.
+const BEGIN: &str = "\
+See it work:    jejak demo
+Make a log:     jejak init, then serve, mandate, submit and verify
+Check a count:  jejak recap prove, then verify; jejak history
+Follow a log:   jejak monitor -p POLICY --state DIR --once
+
+Each command says more with --help. Exit codes: SPEC.md, \"Command line\".";
+
 /// A transparency log for election tallies: what was published cannot be changed in secret.
 #[derive(Debug, Parser)]
-#[command(name = "jejak", version, about, max_term_width = 100)]
+#[command(name = "jejak", version, max_term_width = 100, after_help = BEGIN)]
 pub struct Cli {
     /// One JSON object a line instead of text for people.
     #[arg(long, global = true)]
@@ -48,29 +57,29 @@ pub struct Cli {
     verb: Verb,
 }
 
-/// What to do.
+/// What to do, in the order in which people come to it.
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Attest(attest::AttestArgs),
-    Completions(docs::CompletionsArgs),
     Demo(demo::DemoArgs),
-    Export(export::ExportArgs),
-    Fsck(fsck::FsckArgs),
-    History(history::HistoryArgs),
-    Import(import::ImportArgs),
     Init(init::InitArgs),
-    Key(key::KeyArgs),
-    Man(docs::ManArgs),
-    Mandate(mandate::MandateArgs),
-    Manifest(manifest::ManifestArgs),
-    Monitor(monitor::MonitorArgs),
-    Recap(recap::RecapArgs),
-    Receipt(import::ReceiptArgs),
-    Revoke(mandate::RevokeArgs),
     Serve(serve::ServeArgs),
-    Sign(sign::SignArgs),
+    Mandate(mandate::MandateArgs),
+    Revoke(mandate::RevokeArgs),
     Submit(submit::SubmitArgs),
+    Import(import::ImportArgs),
+    Receipt(import::ReceiptArgs),
     Verify(verify::VerifyArgs),
+    Recap(recap::RecapArgs),
+    History(history::HistoryArgs),
+    Attest(attest::AttestArgs),
+    Monitor(monitor::MonitorArgs),
+    Fsck(fsck::FsckArgs),
+    Export(export::ExportArgs),
+    Key(key::KeyArgs),
+    Manifest(manifest::ManifestArgs),
+    Sign(sign::SignArgs),
+    Man(docs::ManArgs),
+    Completions(docs::CompletionsArgs),
 }
 
 /// Runs the command line of this process. Results go to stdout, the rest to stderr.
@@ -115,7 +124,7 @@ fn usage(error: &clap::Error) -> Failure {
 fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
     match verb {
         Verb::Attest(args) => attest::run(args, output),
-        Verb::Completions(args) => Ok(docs::completions(&args)),
+        Verb::Completions(args) => docs::completions(&args, output),
         Verb::Demo(args) => demo::run(args, output),
         Verb::Export(args) => export::run(args, output),
         Verb::Fsck(args) => fsck::run(args, output),

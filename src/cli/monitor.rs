@@ -31,8 +31,8 @@ use crate::{
     client::{Fetch, FetchLimits},
     clock,
     monitor::{
-        ContestSummary, Finding, MemoryError, Monitor, OpenError, PollError, Published, Rule,
-        Source, Standing, Verdict, Watch, until_sealed,
+        ContestSummary, Finding, MemoryError, Monitor, NotALog, OpenError, PollError, Published,
+        Rule, Source, Standing, Verdict, Watch, until_sealed,
     },
     state::{State, StateError},
 };
@@ -245,6 +245,11 @@ fn settle<S: Source>(
             output.failure(&Failure::new(Exit::Quorum, error));
             return Ok(Some(Exit::Quorum));
         }
+        Err(PollError::NotALog(error)) => {
+            let failure = not_a_log(error);
+            output.failure(&failure);
+            return Ok(Some(failure.exit));
+        }
         Err(error) => {
             output.failure(&Failure::new(Exit::Unreachable, error));
             return Ok(Some(Exit::Unreachable));
@@ -271,6 +276,15 @@ fn settle<S: Source>(
         }
         _ => Ok(None),
     }
+}
+
+/// What answers is no log, or another one: nobody is accused.
+pub fn not_a_log(error: NotALog) -> Failure {
+    let exit = match error {
+        NotALog::OtherLog => Exit::Config,
+        _ => Exit::Unreachable,
+    };
+    Failure::new(exit, PollError::NotALog(error)).next("check the URL and the policy")
 }
 
 fn say(standing: &Standing, output: &Output) {
@@ -342,7 +356,7 @@ fn state_failure(dir: &Path, error: &StateError) -> Failure {
 }
 
 /// A flag that SIGINT and SIGTERM set.
-fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
+pub fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     let failure = |error| Failure::new(Exit::Internal, format!("signals: {error}"));

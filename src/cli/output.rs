@@ -51,6 +51,18 @@ impl Output {
         let _ = writeln!(io::stderr().lock(), "{line}");
     }
 
+    /// Writes a file to stdout. A reader that has gone away has had enough.
+    ///
+    /// # Errors
+    /// Fails if not all of it could be written: half a file is worse than none.
+    pub fn whole(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            done => done,
+        }
+    }
+
     /// Says why the command failed and what to do next.
     pub fn failure(&self, failure: &Failure) {
         let mut stderr = io::stderr().lock();

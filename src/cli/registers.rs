@@ -1,6 +1,9 @@
 //! `jejak manifest add-registers`: the registers of the next manifest come to the log.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::Display,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use jejak_proofs::{
@@ -17,12 +20,11 @@ use super::{
 use crate::store::Objects;
 
 #[derive(Debug, Args)]
-#[group(id = "registers", required = true, multiple = true, args = ["units", "contests"])]
 pub struct AddRegistersArgs {
     /// Directory of the log. It may be served meanwhile.
     dir: PathBuf,
     /// The units: a CSV with the columns unit,parent,kind,name,registered.l,registered.p.
-    #[arg(long, value_name = "CSV[.gz]")]
+    #[arg(long, value_name = "CSV[.gz]", required_unless_present = "contests")]
     units: Option<PathBuf>,
     /// The contests: a JSON line each, with id, options and scope.
     #[arg(long, value_name = "FILE")]
@@ -64,17 +66,16 @@ fn file_ref(text: &str) -> FileRef {
 
 /// The units in their one spelling.
 fn units(path: &Path) -> Result<(String, UnitRegister), Failure> {
-    let fail = |error| Failure::config(format!("{}: {error}", path.display()));
-    let text = UnitRegister::spell(&manifest::read_units(path)?).map_err(fail)?;
-    let register = UnitRegister::parse(text.as_bytes()).map_err(fail)?;
+    let (text, register) = manifest::spell_units(path)?;
     Ok((bounded(path, text)?, register))
 }
 
 /// The contests in their one spelling.
 fn contests(path: &Path) -> Result<(String, ContestRegister), Failure> {
-    let fail = |error| Failure::config(format!("{}: {error}", path.display()));
-    let text = ContestRegister::spell(&manifest::read_contest_file(path)?).map_err(fail)?;
-    let register = ContestRegister::parse(text.as_bytes()).map_err(fail)?;
+    let fail = |error: &dyn Display| Failure::config(format!("{}: {error}", path.display()));
+    let text = ContestRegister::spell(&manifest::read_contest_file(path)?);
+    let text = text.map_err(|error| fail(&error))?;
+    let register = ContestRegister::parse(text.as_bytes()).map_err(|error| fail(&error))?;
     Ok((bounded(path, text)?, register))
 }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use clap::Args;
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -45,9 +46,15 @@ pub struct ServeArgs {
     /// Bytes of disk to leave free; below them entries are refused and reads go on.
     #[arg(long, value_name = "BYTES", default_value_t = FREE_MIN_DEFAULT)]
     free_min: u64,
+    /// End when this parent of the process does, however it ends: for the demo.
+    #[arg(long, value_name = "PID", hide = true)]
+    with_parent: Option<i32>,
 }
 
 pub fn run(args: ServeArgs, output: &Output) -> Result<Exit, Failure> {
+    if let Some(parent) = args.with_parent {
+        end_with(parent)?;
+    }
     trace(output);
     let options = Options {
         journal: JournalOptions { free_min: args.free_min, ..JournalOptions::default() },
@@ -75,13 +82,26 @@ fn each_once(dirs: &[PathBuf]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Asks for SIGTERM when the parent ends: nobody else would end a child of a killed process.
+fn end_with(parent: i32) -> Result<(), Failure> {
+    set_parent_process_death_signal(Some(Signal::TERM))
+        .map_err(|error| Failure::new(Exit::Internal, format!("signals: {error}")))?;
+    // It may have ended before.
+    match Pid::as_raw(getppid()) == parent {
+        true => Ok(()),
+        false => Err(Failure::new(Exit::Failure, "the process that this server is for has ended")),
+    }
+}
+
 /// Structured logs on stderr; `RUST_LOG` chooses what, `--json` how.
 fn trace(output: &Output) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        // A full disk or a closed pipe costs the logs, not the log.
+        .log_internal_errors(false);
     // A second call in one process (the demo) keeps the first one's settings.
     let _ = match output.is_json() {
         true => builder.json().try_init(),

@@ -25,12 +25,14 @@ use crate::client::SubmitError;
 /// UNIT.recap-proof` also whether the form is the one that counts (exit 12 if a later one has
 /// replaced it, which its receipt beside it shows, 11 if another one counts); `verify
 /// FILE.evidence` that it convicts; another file alone is shown for what it is and says.
+/// `--against URL` asks a log, or a static copy: whether it still extends the tree of the receipt
+/// or the recap proof, or whether FORM.note is in it.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// The policy file: log keys, quorum and genesis.
     #[arg(short, long, value_name = "FILE", env = "JEJAK_POLICY")]
     policy: Option<PathBuf>,
-    /// Ask the log at this URL whether it still extends the tree of the receipt or proof.
+    /// Ask the log at this URL about the receipt or recap proof, or about an entry without one.
     #[arg(long, value_name = "URL")]
     against: Option<String>,
     /// An entry and its receipt or recap proof, or one file: a recap proof, an entry, a policy,
@@ -39,70 +41,181 @@ pub struct VerifyArgs {
     files: Vec<PathBuf>,
 }
 
-pub fn run(args: VerifyArgs, output: &Output) -> Result<Exit, Failure> {
-    match &args.files[..] {
-        [note, proof] if recap::is_proof(proof) => {
-            let policy = policy(&args)?;
-            let (exit, checkpoint) = recap::verify_form(note, proof, &policy, output)?;
-            let log = still_extends(&args, proof, &checkpoint, &policy, output)?;
-            Ok(if log == Exit::Ok { exit } else { log })
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Entry,
+    Receipt,
+    Recap,
+    Evidence,
+    Policy,
+    Other,
+}
+
+impl Kind {
+    /// By the first line; of a policy, which may begin with any comment, by any line.
+    fn of(bytes: &[u8]) -> Self {
+        let mut lines = bytes.split(|b| *b == b'\n');
+        let policy_line = |line: &[u8]| {
+            let word = line.split(|b| matches!(b, b' ' | b'\t')).find(|word| !word.is_empty());
+            line.starts_with(b"# jejak-genesis")
+                || matches!(word, Some(b"log" | b"witness" | b"group" | b"quorum"))
+        };
+        match lines.next().unwrap_or_default() {
+            b"jejak/evidence/v1" => Self::Evidence,
+            b"c2sp.org/tlog-proof@v1" => Self::Receipt,
+            b"jejak/recap-proof/v1" => Self::Recap,
+            line if line.starts_with(b"jejak/") => Self::Entry,
+            line if policy_line(line) || lines.any(policy_line) => Self::Policy,
+            _ => Self::Other,
         }
-        [note, proof] => {
-            let policy = policy(&args)?;
-            let checkpoint = receipt(note, proof, &policy, output)?;
-            still_extends(&args, proof, &checkpoint, &policy, output)
-        }
-        [file] if file.extension().is_some_and(|ending| ending == "evidence") => {
-            evidence::verify(file, &policy(&args)?, output)
-        }
-        [file] if recap::is_proof(file) => {
-            let policy = policy(&args)?;
-            let checkpoint = recap::verify(file, &policy, output)?;
-            still_extends(&args, file, &checkpoint, &policy, output)
-        }
-        [file] => one(file, output),
-        _ => unreachable!("clap takes one or two files"),
     }
 }
 
-/// Holds the log to the checkpoint of a file, if that was asked for.
-fn still_extends(
-    args: &VerifyArgs,
-    file: &Path,
-    checkpoint: &Checkpoint,
-    policy: &Policy,
-    output: &Output,
-) -> Result<Exit, Failure> {
-    match &args.against {
-        None => Ok(Exit::Ok),
-        Some(url) => {
-            against::run(checkpoint, url, policy, &file.with_extension("evidence"), output)
+struct Read<'a> {
+    path: &'a Path,
+    bytes: Vec<u8>,
+    kind: Kind,
+}
+
+impl<'a> Read<'a> {
+    fn open(path: &'a PathBuf) -> Result<Self, Failure> {
+        let bytes = files::read(path)?;
+        Ok(Self { path, kind: Kind::of(&bytes), bytes })
+    }
+
+    /// A failure that is about this file.
+    fn failure(&self, exit: Exit, message: impl std::fmt::Display) -> Failure {
+        Failure::new(exit, format!("{}: {message}", self.path.display()))
+    }
+}
+
+pub fn run(args: VerifyArgs, output: &Output) -> Result<Exit, Failure> {
+    let files = args.files.iter().map(Read::open).collect::<Result<Vec<_>, _>>()?;
+    match &files[..] {
+        [proof, note] if proof.kind == Kind::Receipt && note.kind != Kind::Receipt => {
+            pair(&args, note, proof, output)
         }
+        [note, proof] if proof.kind == Kind::Recap => form(&args, note, proof, output),
+        [proof, note] if proof.kind == Kind::Recap => form(&args, note, proof, output),
+        [note, proof] => pair(&args, note, proof, output),
+        [file] => one(&args, file, output),
+        _ => unreachable!("clap takes one or two files"),
     }
 }
 
 fn policy(args: &VerifyArgs) -> Result<Policy, Failure> {
     let policy = args.policy.clone().ok_or_else(|| {
-        Failure::new(Exit::Usage, "a proof is verified against a policy").next("pass -p POLICY")
+        let message = "keys, quorum and genesis of the log are not known";
+        Failure::new(Exit::Usage, message).next("pass -p POLICY")
     })?;
     PolicyArg { policy }.read()
 }
 
-fn receipt(
-    note: &Path,
-    proof: &Path,
+/// An entry and its receipt.
+fn pair(
+    args: &VerifyArgs,
+    note: &Read<'_>,
+    proof: &Read<'_>,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let policy = policy(args)?;
+    let receipt =
+        Receipt::parse(&proof.bytes).map_err(|error| proof.failure(Exit::Failure, error))?;
+    let checkpoint = match (receipt.verify(&note.bytes, &policy), &args.against) {
+        (Ok(checkpoint), _) => checkpoint,
+        (Err(error @ ReceiptError::Inclusion(_)), Some(url)) => {
+            against::Shown::ask(url, &policy)?.fits_no_other(&receipt)?;
+            return Err(of_receipt(error));
+        }
+        (Err(error), _) => return Err(of_receipt(error)),
+    };
+    if let Ok(entry) = Entry::parse(&note.bytes) {
+        check_place(&entry, &policy)?;
+    }
+    logged(receipt.index, &checkpoint, &policy, output)?;
+    let Some(url) = &args.against else { return Ok(Exit::Ok) };
+    let shown = against::Shown::ask(url, &policy)?;
+    let exit = shown.extends(&checkpoint, &proof.path.with_extension("evidence"), output)?;
+    if exit == Exit::Ok {
+        shown.serves(receipt.index, &note.bytes)?;
+    }
+    Ok(exit)
+}
+
+/// A form and the recap proof of its unit.
+fn form(
+    args: &VerifyArgs,
+    note: &Read<'_>,
+    proof: &Read<'_>,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let policy = policy(args)?;
+    let entry =
+        Entry::parse(&note.bytes).map_err(|refusal| note.failure(Exit::Failure, refusal))?;
+    check_place(&entry, &policy)?;
+    let proven = recap::read(proof.path, &proof.bytes, &policy)?;
+    let exit = recap::verify_form(note.path, &entry, &proven, &policy, output)?;
+    let log = still_extends(args, proof, &proven.checkpoint, &policy, output)?;
+    Ok(if log == Exit::Ok { exit } else { log })
+}
+
+/// A recap proof alone.
+fn recap_proof(args: &VerifyArgs, proof: &Read<'_>, output: &Output) -> Result<Exit, Failure> {
+    let policy = policy(args)?;
+    let proven = recap::read(proof.path, &proof.bytes, &policy)?;
+    recap::verify(&proven, &policy, output)?;
+    still_extends(args, proof, &proven.checkpoint, &policy, output)
+}
+
+/// Holds the log to the checkpoint of a recap proof, if that was asked for.
+fn still_extends(
+    args: &VerifyArgs,
+    proof: &Read<'_>,
+    checkpoint: &Checkpoint,
     policy: &Policy,
     output: &Output,
-) -> Result<Checkpoint, Failure> {
-    let entry = files::read(note)?;
-    let receipt = Receipt::parse(&files::read(proof)?)
-        .map_err(|error| Failure::new(Exit::Failure, format!("{}: {error}", proof.display())))?;
-    let checkpoint = receipt
-        .verify(&entry, policy)
-        .map_err(|error| Failure::new(exit_of_receipt(&error), error))?;
-    let (index, head) = (receipt.index, checkpoint.head());
+) -> Result<Exit, Failure> {
+    let Some(url) = &args.against else { return Ok(Exit::Ok) };
+    let shown = against::Shown::ask(url, policy)?;
+    shown.extends(checkpoint, &proof.path.with_extension("evidence"), output)
+}
+
+/// Demands that an entry names the log and the genesis that the policy pins.
+fn check_place(entry: &Entry, policy: &Policy) -> Result<(), Failure> {
+    let Some((log, _, genesis)) = entry.body().place() else {
+        let message = "a state names no log: it speaks for the checkpoint over it";
+        return Err(
+            Failure::config(message).next("pass a recap proof, or an entry with signatures")
+        );
+    };
+    if policy.log_keys(log).is_empty() {
+        let pinned = policy.logs().next().map_or("none", |line| line.key.name());
+        let message = format!("the entry is for the log {log}, the policy pins {pinned}");
+        return Err(Failure::config(message).next("pass the policy of the entry's log"));
+    }
+    // Entry 0 cannot name itself.
+    let genesis = genesis.copied().unwrap_or_else(|| entry.leaf());
+    match policy.genesis(log) {
+        Some(pinned) if pinned != genesis => {
+            let message =
+                format!("the entry is for the genesis {genesis}, the policy pins {pinned}");
+            Err(Failure::config(message).next("pass the policy of the entry's log"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says that an entry is logged, and who has seen it.
+fn logged(
+    index: u64,
+    checkpoint: &Checkpoint,
+    policy: &Policy,
+    output: &Output,
+) -> Result<(), Failure> {
+    let head = checkpoint.head();
     let witnesses: Vec<String> = policy
-        .cosignatures(&checkpoint)
+        .cosignatures(checkpoint)
         .map_err(|error| Failure::new(exit_of_checkpoint(&error), error))?
         .iter()
         .map(|cosignature| cosignature.witness.name.clone())
@@ -131,19 +244,53 @@ fn receipt(
             "proves": "logged",
         }),
     );
-    Ok(checkpoint)
+    Ok(())
 }
 
-/// Says what a single file is.
-fn one(file: &Path, output: &Output) -> Result<Exit, Failure> {
-    let bytes = files::read(file)?;
-    if let Ok(policy) = Policy::parse_bytes(&bytes) {
-        return show_policy(&policy, &bytes, output);
+/// Says what a single file is; an entry is looked up where there is a log to ask.
+fn one(args: &VerifyArgs, file: &Read<'_>, output: &Output) -> Result<Exit, Failure> {
+    if args.against.is_some() && !matches!(file.kind, Kind::Entry | Kind::Recap) {
+        let message = "--against asks a log about an entry, a recap proof, or an entry and its \
+                       receipt";
+        return Err(Failure::new(Exit::Usage, message));
     }
-    let entry = Entry::parse(&bytes).map_err(|refusal| {
-        Failure::new(Exit::Failure, format!("{}: {refusal}", file.display()))
-            .next("pass an entry with its receipt, a recap proof, an entry, or a policy")
-    })?;
+    match file.kind {
+        Kind::Entry => one_entry(args, file, output),
+        Kind::Evidence => evidence::verify(file.path, &file.bytes, &policy(args)?, output),
+        Kind::Policy => match Policy::parse_bytes(&file.bytes) {
+            Ok(policy) => show_policy(&policy, &file.bytes, output),
+            Err(error) => Err(file.failure(Exit::Config, error)),
+        },
+        Kind::Recap => recap_proof(args, file, output),
+        Kind::Receipt => {
+            let message = "a receipt proves nothing without the entry that it is for";
+            let next = format!("jejak verify -p POLICY FORM.note {}", file.path.display());
+            Err(file.failure(Exit::Failure, message).next(next))
+        }
+        Kind::Other => {
+            let message = "neither an entry, a receipt, a recap proof, evidence nor a policy";
+            Err(file.failure(Exit::Failure, message))
+        }
+    }
+}
+
+fn one_entry(args: &VerifyArgs, file: &Read<'_>, output: &Output) -> Result<Exit, Failure> {
+    let entry =
+        Entry::parse(&file.bytes).map_err(|refusal| file.failure(Exit::Failure, refusal))?;
+    if args.policy.is_some() || args.against.is_some() {
+        let policy = policy(args)?;
+        check_place(&entry, &policy)?;
+        if let Some(url) = &args.against {
+            let (index, checkpoint) = against::look_up(entry.leaf(), url, &policy, output)?;
+            logged(index, &checkpoint, &policy, output)?;
+            return Ok(Exit::Ok);
+        }
+    }
+    show_entry(&entry, output);
+    Ok(Exit::Ok)
+}
+
+fn show_entry(entry: &Entry, output: &Output) {
     let signers: Vec<String> = entry.signers().map(ToString::to_string).collect();
     let kind = entry.body().kind();
     let unit = match entry.body() {
@@ -154,10 +301,8 @@ fn one(file: &Path, output: &Output) -> Result<Exit, Failure> {
     output.result(
         || {
             if signers.is_empty() {
-                return format!(
-                    "a {kind}, leaf hash {}: it follows from the entries before it",
-                    entry.leaf()
-                );
+                let leaf = entry.leaf();
+                return format!("a {kind}, leaf hash {leaf}: it follows from what is before it");
             }
             format!(
                 "a {kind}{unit}, leaf hash {}\nsigned by {}\nIts form is right. Whether the \
@@ -168,7 +313,6 @@ fn one(file: &Path, output: &Output) -> Result<Exit, Failure> {
         },
         &json!({"kind": kind, "leaf": entry.leaf(), "signers": signers}),
     );
-    Ok(Exit::Ok)
 }
 
 fn show_policy(policy: &Policy, bytes: &[u8], output: &Output) -> Result<Exit, Failure> {
@@ -193,6 +337,17 @@ pub fn exit_of(error: &SubmitError) -> Exit {
     }
 }
 
+/// Why a receipt does not verify, and for whom that is bad news.
+fn of_receipt(error: ReceiptError) -> Failure {
+    match error {
+        ReceiptError::Checkpoint(CheckpointError::OtherOrigin) => {
+            let message = "the receipt is of another log than the policy's";
+            Failure::config(message).next("pass the policy of the log that gave the receipt")
+        }
+        error => Failure::new(exit_of_receipt(&error), error),
+    }
+}
+
 pub fn exit_of_receipt(error: &ReceiptError) -> Exit {
     match error {
         ReceiptError::Checkpoint(error) => exit_of_checkpoint(error),
@@ -203,6 +358,8 @@ pub fn exit_of_receipt(error: &ReceiptError) -> Exit {
 
 pub fn exit_of_checkpoint(error: &CheckpointError) -> Exit {
     match error.fault() {
+        // Of another log nothing was promised: the policy, the URL or the file is the wrong one.
+        _ if *error == CheckpointError::OtherOrigin => Exit::Config,
         CheckpointFault::LogSignature => Exit::LogSignature,
         CheckpointFault::Quorum => Exit::Quorum,
         _ => Exit::Failure,

@@ -6,7 +6,11 @@
 mod meaning;
 mod saved;
 
-use std::{collections::VecDeque, sync::Arc, sync::mpsc, thread};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, mpsc},
+    thread,
+};
 
 use jejak_proofs::{
     merkle::{BundleId, Hash, TILE_WIDTH, leaf_hash, parse_bundle},
@@ -25,7 +29,8 @@ use super::{
     finding::{Finding, Rule},
     follow::BUNDLES_AT_ONCE,
     memory::Memory,
-    personal, revision,
+    personal::Known,
+    revision,
     source::{self, ServeError},
 };
 use crate::state::StateError;
@@ -66,6 +71,7 @@ pub(super) struct Auditor {
     manifest: Vec<u8>,
     readings: Readings,
     documents: Documents,
+    known: Known,
     /// Entries in the newest snapshot.
     saved: u64,
     searches: u32,
@@ -230,11 +236,10 @@ impl Auditor {
 
     /// All that does not depend on the entries between here and the ledger.
     fn check(&self, item: &Item<'_>) -> Judged {
-        let units = self.ledger.election().map(|election| &*election.units);
         Judged {
             matches: leaf_hash(item.bytes) == item.leaf,
             checked: Entry::parse(item.bytes).and_then(|entry| entry.check(self.ledger.keys())),
-            personal: personal::find(item.bytes, units).is_some(),
+            personal: self.known.find(item.bytes).is_some(),
         }
     }
 
@@ -253,22 +258,29 @@ impl Auditor {
             checked => checked,
         };
         let election = self.ledger.election().cloned();
-        let units = election.as_ref().map(|election| &*election.units);
-        if judged.personal
-            && let Some(pattern) = personal::find(item.bytes, units)
-        {
-            findings.push(item.finding(Rule::Personal, pattern.word()));
-        }
-        let (checked, outcome) = match checked {
+        let applied = match checked {
             Ok(checked) => {
                 if let Body::Manifest(manifest) = checked.entry().body() {
                     self.provide(manifest, reach)?;
                 }
-                match self.ledger.apply(&checked) {
-                    Ok(outcome) => (checked, outcome),
-                    Err(refusal) => return self.refused(item, refusal, reach.memory, findings),
-                }
+                self.ledger.apply(&checked).map(|outcome| (checked, outcome))
             }
+            Err(refusal) => Err(refusal),
+        };
+        if let Ok((checked, _)) = &applied
+            && let (Body::Manifest(_), Some(election)) =
+                (checked.entry().body(), self.ledger.election())
+        {
+            // Root keys are named after units of the register that comes with them.
+            self.known.learn(&election.units);
+        }
+        if judged.personal
+            && let Some(pattern) = self.known.find(item.bytes)
+        {
+            findings.push(item.finding(Rule::Personal, pattern.word()));
+        }
+        let (checked, outcome) = match applied {
+            Ok(applied) => applied,
             Err(refusal) => return self.refused(item, refusal, reach.memory, findings),
         };
         match checked.entry().body() {

@@ -9,7 +9,7 @@ use jejak_proofs::{
 };
 
 use super::{
-    Monitor, PollError, Source, SourceError, Watch,
+    Monitor, NotALog, PollError, Source, SourceError, Watch,
     finding::{Finding, Rule},
     source::{self, ServeError},
 };
@@ -64,11 +64,16 @@ impl<S: Source> Monitor<'_, S> {
     fn checkpoint(&mut self, watch: &Watch<'_>) -> Result<(Checkpoint, Option<u64>), PollError> {
         let bytes = match self.source.get("checkpoint", NOTE_LEN_MAX as u64) {
             Ok(Some(bytes)) => bytes,
-            Ok(None) | Err(SourceError::TooLong { .. }) => return Err(PollError::NotALog(None)),
+            Ok(None) => return Err(PollError::NotALog(NotALog::NoCheckpoint)),
+            Err(SourceError::TooLong { .. }) => return Err(PollError::NotALog(NotALog::TooLong)),
             Err(error) => return Err(PollError::Unreachable(error)),
         };
-        let head =
-            UnverifiedCheckpoint::parse(&bytes).map_err(|error| PollError::NotALog(Some(error)))?;
+        let head = UnverifiedCheckpoint::parse(&bytes)
+            .map_err(|error| PollError::NotALog(NotALog::Unreadable(error)))?;
+        // Of another log nothing was promised: whoever asks has the wrong URL or policy.
+        if head.origin() != self.origin {
+            return Err(PollError::NotALog(NotALog::OtherLog));
+        }
         let verified = self.policy.verify_log(head).and_then(|head| {
             let vouched = self.policy.vouched_time(&head)?;
             Ok((head, vouched))
@@ -257,13 +262,8 @@ impl<S: Source> Monitor<'_, S> {
     ) -> Result<Option<Evidence>, PollError> {
         let (old, new) = (known.head(), head.head());
         let plan = Plan::prefix(old.size, new.size).expect("0 < old < new");
-        let hashes = source::get_all(plan.nodes(), |node| {
-            let id = TileId::of_node(node, new.size).expect("nodes of a plan are complete");
-            let missing = || ServeError::Malformed { path: id.path() };
-            source::tile(self.source, id)?.node(node).ok_or_else(missing)
-        });
-        let hashes = match hashes {
-            Ok(hashes) => plan.combine(&hashes).expect("one hash for each node"),
+        let hashes = match source::combine(self.source, &plan, new.size) {
+            Ok(hashes) => hashes,
             Err(ServeError::Unreachable(error)) => return Err(PollError::Unreachable(error)),
             Err(_) => return Ok(None),
         };

@@ -298,7 +298,7 @@ fn decode<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, StateError
 }
 
 /// The bundle that holds entry `index` in a tree of `size`, with its width there.
-pub(super) fn bundle_of(index: u64, size: u64) -> jejak_proofs::merkle::BundleId {
+pub fn bundle_of(index: u64, size: u64) -> jejak_proofs::merkle::BundleId {
     let full = u64::from(TILE_WIDTH);
     let place = index / full;
     let width = u16::try_from(size - place * full).unwrap_or(TILE_WIDTH).min(TILE_WIDTH);

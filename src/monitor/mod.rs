@@ -36,9 +36,9 @@ use crate::state::{State, StateError};
 pub use self::{
     affairs::{Published, survey},
     finding::{FieldNumbers, Finding, Proof, Revision, Rule, Side, Verdict, severity_word},
-    memory::MemoryError,
+    memory::{MemoryError, bundle_of},
     report::Summary,
-    source::{Source, SourceError},
+    source::{ServeError, Source, SourceError, bundle, combine, get_all, tile},
     summary::{COUNTED, ContestSummary, RegionSummary, RuleCounts},
     wait::until_sealed,
 };
@@ -55,6 +55,24 @@ pub enum OpenError {
     Memory(#[from] MemoryError),
 }
 
+/// What stands where the log's checkpoint should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotALog {
+    /// Nothing.
+    #[error("it has no checkpoint")]
+    NoCheckpoint,
+    /// More than a checkpoint can be.
+    #[error("its checkpoint is longer than one can be")]
+    TooLong,
+    /// Something else.
+    #[error("its checkpoint cannot be read: {0}")]
+    Unreadable(CheckpointError),
+    /// A checkpoint of another log: the URL or the policy is wrong.
+    #[error("its checkpoint is that of another log")]
+    OtherLog,
+}
+
 /// Why a poll did not reach an audited head.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -62,9 +80,9 @@ pub enum PollError {
     /// The log cannot be reached: try again, accuse no one.
     #[error("the log cannot be reached: {0}")]
     Unreachable(SourceError),
-    /// What answers has no checkpoint, or something else in its place.
-    #[error("what answers is not a log: {0:?}")]
-    NotALog(Option<CheckpointError>),
+    /// What answers has no checkpoint of the log, or something else in its place: accuse no one.
+    #[error("what answers there is not the log of the policy: {0}")]
+    NotALog(NotALog),
     /// The checkpoint is the log's, but the witnesses that the policy demands did not cosign it.
     #[error("{0}")]
     Quorum(CheckpointError),

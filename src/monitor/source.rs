@@ -11,7 +11,8 @@ use std::{
 };
 
 use jejak_proofs::merkle::{
-    BundleId, ENTRY_LEN_MAX, HASH_LEN, TILE_WIDTH, Tile, TileId, parse_bundle, prefix_len,
+    BundleId, ENTRY_LEN_MAX, HASH_LEN, Hash, Plan, TILE_WIDTH, Tile, TileId, parse_bundle,
+    prefix_len,
 };
 
 use crate::client::{Fetch, FetchError};
@@ -60,7 +61,7 @@ impl Source for Fetch {
 /// Why a file of the log cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub(super) enum ServeError {
+pub enum ServeError {
     /// No answer.
     #[error(transparent)]
     Unreachable(SourceError),
@@ -112,8 +113,11 @@ pub(super) fn file(
     get_cut(source, &[path], len_max, Some)
 }
 
-/// Gets a tile; a partial one may have grown into the full one.
-pub(super) fn tile(source: &impl Source, id: TileId) -> Result<Tile, ServeError> {
+/// Gets a tile; a partial one may have grown into the full one. Nothing proves its hashes.
+///
+/// # Errors
+/// As [`ServeError`] says.
+pub fn tile(source: &impl Source, id: TileId) -> Result<Tile, ServeError> {
     let full = TileId { width: TILE_WIDTH, ..id };
     let paths = if id == full { vec![id.path()] } else { vec![id.path(), full.path()] };
     let len = usize::from(id.width) * HASH_LEN;
@@ -124,7 +128,10 @@ pub(super) fn tile(source: &impl Source, id: TileId) -> Result<Tile, ServeError>
 }
 
 /// Gets a bundle of exactly its width; a partial one may have grown into the full one.
-pub(super) fn bundle(source: &impl Source, id: BundleId) -> Result<Vec<u8>, ServeError> {
+///
+/// # Errors
+/// As [`ServeError`] says.
+pub fn bundle(source: &impl Source, id: BundleId) -> Result<Vec<u8>, ServeError> {
     let full = BundleId { width: TILE_WIDTH, ..id };
     let paths = if id == full { vec![id.path()] } else { vec![id.path(), full.path()] };
     let len_max = u64::from(TILE_WIDTH) * (2 + ENTRY_LEN_MAX as u64);
@@ -135,8 +142,24 @@ pub(super) fn bundle(source: &impl Source, id: BundleId) -> Result<Vec<u8>, Serv
     })
 }
 
+/// The proof of a plan for the tree of `size` entries, out of its tiles. Nothing proves it yet.
+///
+/// # Errors
+/// As [`ServeError`] says.
+pub fn combine(source: &impl Source, plan: &Plan, size: u64) -> Result<Vec<Hash>, ServeError> {
+    let hashes = get_all(plan.nodes(), |node| {
+        let id = TileId::of_node(node, size).expect("nodes of a plan are complete");
+        let missing = || ServeError::Malformed { path: id.path() };
+        tile(source, id)?.node(node).ok_or_else(missing)
+    })?;
+    Ok(plan.combine(&hashes).expect("one hash for each node"))
+}
+
 /// Gets many files at once, in order; the first error ends it.
-pub(super) fn get_all<I: Copy + Sync, T: Send>(
+///
+/// # Errors
+/// As [`ServeError`] says.
+pub fn get_all<I: Copy + Sync, T: Send>(
     ids: &[I],
     get: impl Fn(I) -> Result<T, ServeError> + Sync,
 ) -> Result<Vec<T>, ServeError> {

@@ -21,10 +21,10 @@ use crate::log::{BatchItem, BatchLogged, Logged, Rejection};
 
 const ENTRY: Accepts = Accepts { media_type: "text/plain", len_max: ENTRY_LEN_MAX };
 const BATCH: Accepts = Accepts { media_type: "application/octet-stream", len_max: BATCH_BYTES_MAX };
-/// No line of a batch's answer about an entry is longer; nor is its share of the proof.
-const LINE_LEN_MAX: usize = 1_024;
-/// The last line of a batch's answer without what grows with the entries: the checkpoint.
-const PROOF_LINE_LEN_MAX: usize = 64 * 1024;
+/// What one entry adds to the answer of a batch: its line, and at most 32 hashes of the proof.
+const ANSWER_LEN_EACH: usize = 2_048;
+/// What the answer of a batch has anyway: the checkpoint.
+const ANSWER_LEN_BASE: usize = 64 * 1024;
 const JSON_LINES: &str = "application/x-ndjson";
 
 /// `POST /<log>/entries`: answers with a receipt, after a published checkpoint covers the entry.
@@ -62,7 +62,7 @@ pub(super) async fn submit_batch(
     let held = body::read(request, BATCH, &server.limits, &server.bodies).await?;
     let entries = split(&held.bytes)?;
     // While nothing is logged yet, so that no answer fails for want of memory after that.
-    let share = server.answers.share((entries.len() * LINE_LEN_MAX + PROOF_LINE_LEN_MAX) as u64)?;
+    let share = server.answers.share((entries.len() * ANSWER_LEN_EACH + ANSWER_LEN_BASE) as u64)?;
     let logged = log.submit_batch(entries).await?;
     let lines = share.hold(lines(&server, logged)?);
     Ok(([(header::CONTENT_TYPE, JSON_LINES)], lines).into_response())

@@ -3,8 +3,8 @@
 //! hyper drops `Content-Length` where `Transfer-Encoding` stands beside it, so no handler can know
 //! that a request had two lengths, which is how one request is smuggled inside another (RFC 9112,
 //! Section 11.2). [`Scanner`] reads along and remembers. It must never lose step with hyper, so
-//! what hyper might read otherwise than the scanner counts as ambiguous. Nor does hyper bound the time in which a
-//! client takes an answer: [`Wire`] does.
+//! what hyper might read otherwise than the scanner counts as ambiguous. Nor does hyper bound the
+//! time in which a client takes an answer: [`Wire`] does.
 
 use std::{
     io,
@@ -28,7 +28,8 @@ use super::number::number;
 /// spelled to be misread.
 const LINE_KEPT_MAX: usize = 64;
 
-/// Whether a connection ever sent a request whose length can be read in two ways. Shared with its requests.
+/// Whether a connection ever sent a request whose length can be read in two ways. Shared with its
+/// requests.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Framing(Arc<AtomicBool>);
 

@@ -1,12 +1,26 @@
 //! The demo: every planted crime is convicted, or it fails.
 
-use super::program::jejak;
+use std::{
+    io::{BufRead as _, BufReader},
+    net::{SocketAddr, TcpStream},
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use super::program::{jejak, root};
 
 #[test]
 fn the_demo_convicts_every_crime_and_leaves_its_files() {
     let dir = tempfile::tempdir().unwrap();
     let ended = jejak(dir.path(), &["demo", "--once", "--dir", "d"]).exit(0);
-    assert_eq!(ended.stdout.matches("convicted by").count(), 4, "{}", ended.stdout);
+    assert_eq!(ended.stdout.matches(" crime: ").count(), 3, "{}", ended.stdout);
+    assert_eq!(ended.stdout.matches("convicted by").count(), 3, "{}", ended.stdout);
+    for text in [std::fs::read_to_string(root().join("README.md")).unwrap(), {
+        jejak(dir.path(), &["--help"]).exit(0).stdout
+    }] {
+        assert!(text.contains("three crimes, each with its proof"), "{text}");
+    }
     for file in ["form.note", "form.tlog-proof", "form.evidence", "log/policy"] {
         assert!(dir.path().join("d").join(file).exists(), "{file}");
     }
@@ -28,4 +42,64 @@ fn the_demo_replaces_only_what_it_made() {
     std::fs::write(dir.path().join("d/thesis.tex"), "years of work").unwrap();
     jejak(dir.path(), &["demo", "--once", "--dir", "d"]).exit(78);
     assert!(dir.path().join("d/thesis.tex").exists());
+}
+
+/// Starts the demo, waits until its log is served, and gives the address.
+fn begun(dir: &std::path::Path, more: &[&str]) -> (std::process::Child, SocketAddr) {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_jejak"))
+        .args(["demo", "--dir", "d"])
+        .args(more)
+        .current_dir(dir)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let mut lines = lines.map_while(Result::ok);
+    let serving = lines.find(|line| line.trim_start().starts_with("http://")).unwrap();
+    // Whatever else is told must not fill the pipe.
+    thread::spawn(move || lines.for_each(drop));
+    let address = serving.trim().strip_prefix("http://").unwrap();
+    (demo, address.split('/').next().unwrap().parse().unwrap())
+}
+
+/// Killed in the middle of its story, softly or not, it leaves no server behind.
+#[test]
+fn no_server_outlives_the_demo() {
+    for signal in ["-TERM", "-KILL"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut demo, address) = begun(dir.path(), &["--once"]);
+        assert!(TcpStream::connect(address).is_ok());
+        let kill = Command::new("kill").args([signal, &demo.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        let ended = demo.wait().unwrap();
+        assert!(!ended.success());
+        let gone = (0..600).any(|_| {
+            thread::sleep(Duration::from_millis(50));
+            TcpStream::connect(address).is_err()
+        });
+        assert!(gone, "{signal}: something still listens on {address}");
+    }
+}
+
+/// What it says to try at its end does what one expects.
+#[test]
+fn the_honest_log_goes_on_and_passes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_jejak"))
+        .args(["demo", "--dir", "d"])
+        .current_dir(dir.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map_while(Result::ok);
+    lines.find(|line| line.starts_with("The honest log goes on")).unwrap();
+    let command = lines.find_map(|line| line.trim().strip_prefix("jejak ").map(str::to_owned));
+    let command = command.unwrap();
+    let ended = jejak(&dir.path().join("d"), &command.split(' ').collect::<Vec<_>>());
+    let kill = Command::new("kill").arg(demo.id().to_string()).status();
+    assert!(kill.unwrap().success());
+    assert_eq!(demo.wait().unwrap().code(), Some(0));
+    ended.exit(0);
 }

@@ -17,7 +17,10 @@ use jejak::{
 };
 use tempfile::TempDir;
 
-use crate::audit_log::{Election, Numbers, SEGMENTS, Shape, TRIMMED, WHOLE_JOURNAL};
+use crate::{
+    audit_log::{Election, Numbers, SEGMENTS, Shape, TRIMMED, WHOLE_JOURNAL},
+    program::skipped,
+};
 
 const SEED: u64 = 20_190_417;
 
@@ -210,7 +213,7 @@ fn damage_in_a_copy_is_found_on_disk_and_over_http() {
 #[test]
 fn nginx_serves_a_copy_as_it_is() {
     if Command::new("nginx").arg("-v").stderr(Stdio::null()).status().is_err() {
-        println!("SKIPPED: nginx missing");
+        skipped("nginx is missing");
         return;
     }
     let place = Place::new(700, TRIMMED);
@@ -268,12 +271,12 @@ impl Drop for Running {
 }
 
 /// The smallest web server: GET, files below one directory, one request a connection.
-struct Static {
-    base: String,
+pub struct Static {
+    pub base: String,
 }
 
 impl Static {
-    fn serve(root: &Path) -> Self {
+    pub fn serve(root: &Path) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let root = root.to_owned();

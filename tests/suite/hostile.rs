@@ -287,7 +287,8 @@ async fn a_length_that_can_be_misread_ends_the_connection() {
     let second = "POST /test/entries HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\n\
                   Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     let body = "x".repeat(43);
-    for (length, status) in [(format!("{}43", "0".repeat(70)), "400"), ("43".to_owned(), "200")] {
+    let zeros = format!("{}43", "0".repeat(70));
+    for (length, second, status) in [(&*zeros, second, "400"), ("43", GET, "200")] {
         for method in ["GET", "HEAD"] {
             let head = format!("{method} /test/entry/0 HTTP/1.1\r\nHost: h\r\nContent-Length: ");
             let answer = served.exchange(&format!("{head}{length}\r\n\r\n{body}{second}")).await;

@@ -10,7 +10,10 @@ use std::{
 
 use jejak::store::LOCK_WAIT_MAX;
 
-use super::program::{Serving, example_log, jejak};
+use jejak_proofs::note::{CosigningKey, KeyKind};
+use serde_json::{Value, json};
+
+use super::program::{Serving, example_log, jejak, root};
 
 #[test]
 fn forms_are_signed_now_and_sent_later_and_never_twice() {
@@ -84,12 +87,12 @@ fn receipts_fail_with_the_code_of_what_is_wrong() {
     fs::write(dir.join("form.tlog-proof"), &proof).unwrap();
     // A policy that demands a witness: the quorum fails.
     let policy = fs::read_to_string(dir.join("log/policy")).unwrap();
-    let witness = "witness w example.com/w+0abbc2e3+BOCRMsPjvJSDQBk5E8uh0KXRHnOj2bcvvKBgKuQFWPu9";
+    let key = CosigningKey::from_seed("witness.example/w", KeyKind::CosignatureV1, [3; 32]);
+    let witness = format!("witness w {}", key.unwrap().verifier());
     let strict = policy.replace("quorum none", &format!("{witness}\nquorum w"));
     fs::write(dir.join("strict"), strict).unwrap();
     let verify = ["verify", "-p", "strict", "form.note", "form.tlog-proof"];
-    let ended = jejak(dir, &verify);
-    assert!(matches!(ended.status, 14 | 78), "{}: {}", ended.status, ended.stderr);
+    jejak(dir, &verify).exit(14);
     // No policy at all is a usage error, no log to ask is an unreachable one.
     jejak(dir, &["verify", "form.note", "form.tlog-proof"]).exit(2);
     drop(server);
@@ -102,7 +105,7 @@ fn receipts_fail_with_the_code_of_what_is_wrong() {
 fn separate_hands_make_a_log_together() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let units = super::program::root().join("examples/units.csv");
+    let units = root().join("examples/units.csv");
     fs::copy(units, dir.join("units.csv")).unwrap();
     let new = |file: &str, name: &str| {
         jejak(dir, &["key", "new", file, "--name", name]).exit(0).stdout.trim_end().to_owned()
@@ -229,7 +232,7 @@ fn a_mandate_that_waits_does_not_say_that_its_key_speaks() {
 fn several_logs_share_a_process_and_a_second_process_is_kept_out() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let units = super::program::root().join("examples/units.csv");
+    let units = root().join("examples/units.csv");
     fs::copy(units, dir.join("units.csv")).unwrap();
     for name in ["a", "b"] {
         let origin = format!("log.example/{name}");
@@ -444,4 +447,45 @@ fn urls_and_origins_are_checked_before_anything_is_written() {
     }
     assert!(!dir.join("log").exists() && !dir.join("m").exists());
     init("log.example:8080/2024", &["--url", "https://log.example/2024"]).exit(0);
+}
+
+#[test]
+fn a_register_error_names_line_and_unit_of_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let header = "unit,parent,kind,name,registered.l,registered.p";
+    let cases = [
+        ("ID,,nation,N,,\n31,XX,tps,,1,2", "units.csv line 3, unit 31: parent is unknown"),
+        ("ID,,nation,N,,\n\n31,XX,tps,,1,2", "units.csv line 4, unit 31: parent is unknown"),
+        ("ID,,nation,N,,\r\n31,XX,tps,,1,2\r", "units.csv line 3, unit 31: parent is unknown"),
+        ("ID,,nation,N,,\n31,ID,tps,,1,2\n31,ID,tps,,1,2", "units.csv line 4, unit 31: code st"),
+        ("ID,,nation,N,,\n31,,tps,,1,2", "units.csv line 3, unit 31: there must be exactly one"),
+        ("ID,,nation,123456,,", "units.csv line 2, unit ID: name is not plain text"),
+        ("ID,,nation,N,,\nid,ID,tps,,1,2", "units.csv line 3: unit code"),
+        ("ID,,nation,N,,\n31,ID,tps,,x,2", "units.csv line 3: field 4"),
+        ("31,31,tps,,1,2", "units.csv: there must be exactly one unit without a parent"),
+    ];
+    let init = ["init", "log", "--origin", "log.example/2024", "--units", "units.csv"];
+    for (units, says) in cases {
+        fs::write(dir.join("units.csv"), format!("{header}\n{units}\n")).unwrap();
+        let ended = jejak(dir, &[&init[..], &["--contest", "ppwp=01,02"]].concat()).exit(78);
+        assert!(ended.stderr.contains(says), "{units}: {}", ended.stderr);
+        assert!(!ended.stderr.contains("register line"), "{}", ended.stderr);
+    }
+    fs::copy(root().join("examples/units.csv"), dir.join("units.csv")).unwrap();
+    let line = |id: &str, options: Value| {
+        json!({"id": id, "options": options, "scope": ["ID"]}).to_string()
+    };
+    let cases = [
+        ([line("b", json!(["1"])), line("a", json!([]))].join("\n"), "line 2, contest a: "),
+        ([line("b", json!(["1"])), line("b", json!(["1"]))].join("\n"), "line 2, contest b: "),
+        (line("b", json!(["1"])) + "\n{}", "c.jsonl line 2: "),
+    ];
+    for (contests, says) in cases {
+        fs::write(dir.join("c.jsonl"), contests).unwrap();
+        let ended = jejak(dir, &[&init[..], &["--contests", "c.jsonl"]].concat()).exit(78);
+        assert!(ended.stderr.contains(says), "{says}: {}", ended.stderr);
+    }
+    let ended = jejak(dir, &[&init[..], &["--contest", "ppwp=01,01"]].concat()).exit(78);
+    assert!(ended.stderr.contains("--contest ppwp=01,01: "), "{}", ended.stderr);
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, net::TcpListener};
 
-use super::program::{Serving, jejak, root};
+use super::program::{Serving, jejak, root, skipped};
 
 /// The commands of the README in order, each with the output that stands below it.
 fn commands(readme: &str) -> Vec<(Vec<&str>, Vec<&str>)> {
@@ -20,7 +20,7 @@ fn commands(readme: &str) -> Vec<(Vec<&str>, Vec<&str>)> {
 #[test]
 fn the_commands_of_the_readme_do_what_it_says() {
     if TcpListener::bind("127.0.0.1:7117").is_err() {
-        println!("SKIPPED: something listens on the default port 7117");
+        skipped("something listens on the default port 7117");
         return;
     }
     let readme = fs::read_to_string(root().join("README.md")).unwrap();

@@ -1,12 +1,12 @@
 //! Rules of SPEC.md on the command line and on clients, against the program and scripted servers.
 
 use std::{
-    fs,
-    io::{Read as _, Write as _},
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpListener,
     os::unix::fs::PermissionsExt as _,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     thread,
     time::Duration,
 };
@@ -143,7 +143,13 @@ fn commands_end_with_their_codes_and_print_where_they_should() {
         }
     }
     assert_eq!(code(&jejak(dir.path(), &["frobnicate"])), 2);
-    // What is wrong with the command line is an object too.
+}
+
+// SPEC [L2]
+#[test]
+fn usage_errors_and_files_for_later_are_objects_too() {
+    let dir = tempfile::tempdir().unwrap();
+    example_files(dir.path());
     let wrong: [&[&str]; 4] = [
         &["--json"],
         &["frobnicate", "--json"],
@@ -243,4 +249,60 @@ fn a_client_trusts_its_own_leaf_hashes() {
     assert!(matches!(sent, Err(SubmitError::Batch)), "{sent:?}");
     let sent = send([mandate, tally], answer([one, two], zero.to_base64()));
     assert!(matches!(sent, Err(SubmitError::Batch)), "{sent:?}");
+}
+
+/// Where output cannot go, a command says so, or has nothing to say: it never panics.
+#[test]
+fn output_that_goes_nowhere_is_no_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let units = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/units.csv");
+    let init = ["init", "log", "--origin", "log.example/2024", "--units", units];
+    let ended = jejak(dir.path(), &[&init[..], &["--contest", "ppwp=01,02"]].concat());
+    assert_eq!(code(&ended), 0);
+    let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
+    let closed = || {
+        let mut child = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
+        let pipe = child.stdin.take().unwrap();
+        child.wait().unwrap();
+        Stdio::from(pipe)
+    };
+    let cases: [(&[&str], [i32; 2]); 5] = [
+        (&["completions", "zsh"], [1, 0]),
+        (&["--help"], [0, 0]),
+        (&["verify", "log/policy"], [0, 0]),
+        (&["verify", units], [1, 1]),
+        (&["frobnicate"], [2, 2]),
+    ];
+    for (arguments, exits) in cases {
+        for (to, exit) in [full(), closed()].into_iter().zip(exits) {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_jejak"));
+            let ended = command.args(arguments).current_dir(dir.path()).stdout(to).output();
+            let ended = ended.unwrap();
+            let errors = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!(code(&ended), exit, "{arguments:?}: {errors}");
+            assert!(!errors.contains("panicked"), "{arguments:?}: {errors}");
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jejak"));
+        command.args(arguments).current_dir(dir.path()).stdout(full()).stderr(full());
+        assert_ne!(command.status().unwrap().code(), Some(101), "{arguments:?}");
+    }
+    // A server goes on when its logs cannot be written.
+    let mut server = Command::new(env!("CARGO_BIN_EXE_jejak"))
+        .args(["--json", "serve", "log", "--listen", "127.0.0.1:0"])
+        .env("RUST_LOG", "trace")
+        .current_dir(dir.path())
+        .stdout(Stdio::piped())
+        .stderr(full())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(server.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    let line: Value = serde_json::from_str(&line).unwrap();
+    let url = line["url"].as_str().unwrap();
+    let monitor = ["monitor", "-p", "log/policy", "--url", url, "--state", "watch", "--once"];
+    assert_eq!(code(&jejak(dir.path(), &monitor)), 0);
+    let kill = Command::new("kill").arg(server.id().to_string()).status();
+    assert!(kill.unwrap().success());
+    assert_eq!(server.wait().unwrap().code(), Some(0));
 }

@@ -233,7 +233,8 @@ impl Entry {
     /// The same entry with the lines of further keys, each in its place.
     ///
     /// Gives bytes as [`Body::sign`] does; a key that has signed already changes nothing. What
-    /// [`Entry::parse`] then refuses has a line under the name of one of `keys` that is not its own.
+    /// [`Entry::parse`] then refuses holds too many lines, or one that says to be by one of `keys`
+    /// and is not.
     pub fn countersign(&self, keys: &[&SigningKey]) -> String {
         let text = self.text();
         let note = SignedNote::parse_with(&self.bytes, SIGNATURES_MAX, ENTRY_LEN_MAX)

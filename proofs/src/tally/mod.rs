@@ -51,7 +51,7 @@ pub use recap::{
 pub use refusal::{Field, Refusal};
 pub use register::{
     Contest, ContestRegister, NAME_DIGITS_MAX, NAME_LEN_MAX, OPTIONS_MAX, REGISTER_LEN_MAX,
-    RegisterError, RegisterErrorKind, Slot, UNIT_HEADER, Unit, UnitRegister,
+    RegisterError, RegisterErrorKind, Slot, SpellError, UNIT_HEADER, Unit, UnitRegister,
 };
 pub use snapshot::{Snapshot, SnapshotError};
 pub use standing::Standing;

@@ -72,6 +72,16 @@ pub enum RegisterErrorKind {
     Contest,
 }
 
+/// Why units or contests cannot be written as a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}")]
+pub struct SpellError {
+    /// Place in the input, from 0, of the unit or contest at fault; `None` if it is the whole.
+    pub place: Option<usize>,
+    /// What is wrong with it.
+    pub kind: RegisterErrorKind,
+}
+
 /// Place of a unit in one register: its row, counted from 0. Only a place, never an identity.
 pub type Slot = u32;
 
@@ -204,42 +214,63 @@ impl UnitRegister {
     /// Writes `units`, in whatever order they come, as a register in its one spelling.
     ///
     /// # Errors
-    /// Fails if the units are not one tree of distinct codes; the line is the unit's place in the
-    /// input, from 1, or one past it where the whole is at fault.
-    pub fn spell(units: &[Unit]) -> Result<String, RegisterError> {
-        let by_code: BTreeMap<&str, usize> =
-            units.iter().enumerate().map(|(place, unit)| (unit.code.as_str(), place)).collect();
+    /// Fails if the units are not one tree of distinct codes, with the place of the first unit at
+    /// fault.
+    pub fn spell(units: &[Unit]) -> Result<String, SpellError> {
+        let by_code = check_units(units)?;
         let mut children: BTreeMap<Option<&str>, Vec<&str>> = BTreeMap::new();
-        for (place, unit) in units.iter().enumerate() {
-            let at = |kind| RegisterError { line: place + 1, kind };
-            check_name(&unit.name).map_err(at)?;
-            if by_code[unit.code.as_str()] != place {
-                return Err(at(RegisterErrorKind::Twice));
-            }
+        for unit in units {
             let parent = unit.parent.as_ref().map(UnitCode::as_str);
-            if parent.is_some_and(|parent| !by_code.contains_key(parent)) {
-                return Err(at(RegisterErrorKind::Order));
-            }
             children.entry(parent).or_default().push(unit.code.as_str());
         }
         children.values_mut().for_each(|codes| codes.sort_unstable_by(|a, b| b.cmp(a)));
         let mut text = String::from(UNIT_HEADER) + "\n";
-        let mut written = 0;
+        let mut written = Vec::with_capacity(units.len());
         let mut stack = children.remove(&None).unwrap_or_default();
-        if stack.len() != 1 {
-            return Err(RegisterError { line: units.len() + 1, kind: RegisterErrorKind::Root });
-        }
         while let Some(code) = stack.pop() {
             spell_unit(&mut text, &units[by_code[code]]);
             stack.extend(children.remove(&Some(code)).unwrap_or_default());
-            written += 1;
+            written.push(by_code[code]);
         }
-        if written != units.len() {
+        if written.len() != units.len() {
             // What remains hangs in a circle.
-            return Err(RegisterError { line: units.len() + 1, kind: RegisterErrorKind::Order });
+            let left = units.iter().position(|unit| {
+                children.contains_key(&unit.parent.as_ref().map(UnitCode::as_str))
+            });
+            return Err(SpellError { place: left, kind: RegisterErrorKind::Order });
         }
-        Self::parse(text.as_bytes())?;
+        // The header stands on line 1.
+        let of_line = |error: RegisterError| SpellError {
+            place: error.line.checked_sub(2).and_then(|row| written.get(row).copied()),
+            kind: error.kind,
+        };
+        Self::parse(text.as_bytes()).map_err(of_line)?;
         Ok(text)
+    }
+}
+
+/// The units by their codes, if each has its own, a parent among the others, and only one none.
+fn check_units(units: &[Unit]) -> Result<BTreeMap<&str, usize>, SpellError> {
+    let mut by_code: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut top = None;
+    for (place, unit) in units.iter().enumerate() {
+        let at = |kind| SpellError { place: Some(place), kind };
+        check_name(&unit.name).map_err(at)?;
+        if by_code.insert(unit.code.as_str(), place).is_some() {
+            return Err(at(RegisterErrorKind::Twice));
+        }
+        if unit.parent.is_none() && top.replace(place).is_some() {
+            return Err(at(RegisterErrorKind::Root));
+        }
+    }
+    for (place, unit) in units.iter().enumerate() {
+        if unit.parent.as_ref().is_some_and(|parent| !by_code.contains_key(parent.as_str())) {
+            return Err(SpellError { place: Some(place), kind: RegisterErrorKind::Order });
+        }
+    }
+    match top {
+        Some(_) => Ok(by_code),
+        None => Err(SpellError { place: None, kind: RegisterErrorKind::Root }),
     }
 }
 
@@ -447,18 +478,22 @@ impl ContestRegister {
     /// Writes `contests` as a register in its one spelling.
     ///
     /// # Errors
-    /// Fails if a contest stands twice, lacks options or scope, or names one twice.
-    pub fn spell(contests: &[Contest]) -> Result<String, RegisterError> {
-        let mut sorted = vec![];
-        for contest in contests {
+    /// Fails if a contest stands twice, lacks options or scope, or names one twice, with its place.
+    pub fn spell(contests: &[Contest]) -> Result<String, SpellError> {
+        let mut sorted: Vec<(usize, Contest)> = vec![];
+        for (place, contest) in contests.iter().enumerate() {
             let mut contest = contest.clone();
             contest.scope.sort_unstable();
-            sorted.push(contest);
+            sorted.push((place, contest));
         }
-        sorted.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-        let text: String =
-            sorted.iter().flat_map(|contest| [json::to_canonical(contest), "\n".into()]).collect();
-        Self::parse(text.as_bytes())?;
+        sorted.sort_by(|(_, a), (_, b)| a.id.cmp(&b.id));
+        let lines = sorted.iter().flat_map(|(_, c)| [json::to_canonical(c), "\n".into()]);
+        let text: String = lines.collect();
+        let of_line = |error: RegisterError| SpellError {
+            place: sorted.get(error.line.saturating_sub(1)).map(|(place, _)| *place),
+            kind: error.kind,
+        };
+        Self::parse(text.as_bytes()).map_err(of_line)?;
         Ok(text)
     }
 

@@ -1,4 +1,4 @@
-//! `jejak demo`: a log, an election, an audit, and three crimes with their proofs.
+//! `jejak demo`: a log, an election, an audit, and three crimes, each with its proof.
 //!
 //! Nothing is staged but the crimes: every step runs the real commands over HTTP, and the files
 //! stay to be looked at.
@@ -23,9 +23,8 @@ use self::{
 };
 use super::{
     exit::{Exit, Failure},
-    files,
+    files, monitor,
     output::Output,
-    serve,
 };
 use crate::client::{Fetch, FetchLimits};
 
@@ -36,7 +35,7 @@ const STOLEN: u32 = 40;
 /// A file that says: the demo made this directory, and may make it again.
 const MARK: &str = "made-by-jejak-demo";
 
-/// See it work: an election of 1,000 stations, an audit, three crimes and their proofs.
+/// See it work: an election, an audit, and three crimes, each with its proof.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Where the files go. What an earlier demo left there is replaced; nothing else ever is.
@@ -50,25 +49,28 @@ pub struct DemoArgs {
     once: bool,
 }
 
-/// One planted crime: what should have happened, and what did.
+/// One planted crime, and whether its proof convicted.
 struct Charge {
     crime: &'static str,
     proof: &'static str,
-    want: i32,
-    got: i32,
+    convicted: bool,
 }
 
 pub fn run(args: DemoArgs, output: &Output) -> Result<Exit, Failure> {
     let started = Instant::now();
     clear(&args.dir)?;
     let election = election::election(SEED);
-    let mut stage = Stage::new(&args.dir, output)?;
+    // Before the first server starts: none may outlive the story.
+    let stop = monitor::stop_on_signals()?;
+    let mut stage = Stage::new(&args.dir, output, &stop)?;
     let log = found(&mut stage, &args, &election)?;
     submit(&mut stage, &args, &election)?;
     audit(&mut stage)?;
-    let mut charges = Vec::new();
-    rewrite_history(&mut stage, &args, &log, &mut charges)?;
-    overwrite_numbers(&mut stage, &args, &log, &mut charges)?;
+    let charges = [
+        rewrite_history(&mut stage, &args, &log)?,
+        drop_form(&mut stage, &args, &log)?,
+        overwrite_numbers(&mut stage, &args, &log)?,
+    ];
     let exit = judge(&charges, output);
     output.text(format!(
         "\nTold in {:.0} s. The files are in {}: forms, receipts, the log, evidence.",
@@ -81,12 +83,13 @@ pub fn run(args: DemoArgs, output: &Output) -> Result<Exit, Failure> {
     output.text(format!(
         "\nThe honest log goes on at {}. Try, in {}:\n\n   \
          curl {}/checkpoint\n   \
-         jejak monitor -p log/policy --state watch --once\n\nCtrl-C ends it.",
+         jejak monitor -p log/policy --state mine --once\n\n\
+         (A state of your own: `watch` has seen the lie, and does not forget it.) Ctrl-C ends it.",
         log.url,
         args.dir.display(),
         log.url
     ));
-    serve::runtime()?.block_on(serve::stop_signal());
+    stage.linger();
     drop(log);
     Ok(exit)
 }
@@ -161,8 +164,7 @@ fn rewrite_history(
     stage: &mut Stage<'_>,
     args: &DemoArgs,
     log: &Running,
-    charges: &mut Vec<Charge>,
-) -> Result<(), Failure> {
+) -> Result<Charge, Failure> {
     stage.act(
         "First crime: an old result is rewritten",
         "The operator takes 40 votes from one candidate and gives them to another, in the form of\n\
@@ -170,75 +172,71 @@ fn rewrite_history(
          right. He builds the whole log anew and serves it under its own name.",
     );
     let officer = files::read_key(&args.dir.join("officer.key"))?;
-    let changed = |entry: &[u8]| forge::resigned(entry, STOLEN, &officer);
+    let changed = |entry: &[u8]| Some(vec![forge::resigned(entry, STOLEN, &officer)?]);
     let copy = forge_copy(args, log, "rewritten", changed)?;
     let copy = stage.serve(&copy, "127.0.0.1:0".parse().expect("an address"))?;
     stage.tell("The monitor that followed the true log looks again:");
     let url = ["--url", copy.url.as_str()];
     let monitor = ["monitor", "-p", "log/policy", "--state", "watch", "--once"];
-    let got = stage.run(&[&monitor[..], &url].concat())?;
-    charges.push(Charge {
-        crime: "an old result rewritten",
-        proof: "two signed heads that cannot both be true",
-        want: 16,
-        got,
-    });
+    let seen = stage.run(&[&monitor[..], &url].concat())?;
     let evidence = newest_evidence(&args.dir.join("watch").join("evidence"))?;
     stage.tell("The evidence convicts by itself; whoever has the policy can check it, offline:");
     let evidence = format!("watch/evidence/{evidence}");
-    let got = stage.run(&["verify", "-p", "log/policy", &evidence])?;
-    charges.push(Charge {
-        crime: "the same, before a stranger",
-        proof: "the evidence file, verified offline",
-        want: 0,
-        got,
-    });
-    stage.tell(
-        "And the officer needs no monitor. The old receipt alone holds the log to what it signed:",
+    let judged = stage.run(&["verify", "-p", "log/policy", &evidence])?;
+    Ok(Charge {
+        crime: "an old result rewritten",
+        proof: "evidence: two signed heads that cannot both be true",
+        convicted: (seen, judged) == (16, 0),
+    })
+}
+
+fn drop_form(stage: &mut Stage<'_>, args: &DemoArgs, log: &Running) -> Result<Charge, Failure> {
+    stage.act(
+        "Second crime: a form disappears",
+        "The operator builds the log without the form of the first station, as if it had never\n\
+         been submitted. No monitor is at hand, but the officer has the receipt: it alone holds the\n\
+         log to what it signed.",
     );
+    let copy = forge_copy(args, log, "dropped", |_| Some(Vec::new()))?;
+    let copy = stage.serve(&copy, "127.0.0.1:0".parse().expect("an address"))?;
     let files = ["form.note", "form.tlog-proof", "--against", copy.url.as_str()];
     let got = stage.run(&[&["verify", "-p", "log/policy"][..], &files].concat())?;
-    charges.push(Charge {
-        crime: "the same, before the officer",
-        proof: "a receipt from before",
-        want: 16,
-        got,
-    });
-    Ok(())
+    Ok(Charge {
+        crime: "a form dropped",
+        proof: "evidence: the officer's receipt, and a head without the form",
+        convicted: got == 16,
+    })
 }
 
 fn overwrite_numbers(
     stage: &mut Stage<'_>,
     args: &DemoArgs,
     log: &Running,
-    charges: &mut Vec<Charge>,
-) -> Result<(), Failure> {
+) -> Result<Charge, Failure> {
     stage.act(
-        "Second crime: numbers changed under an officer's signature",
+        "Third crime: numbers changed under an officer's signature",
         "This time the operator does not have the officer's key. He changes the numbers, leaves\n\
          the old signature under them, and shows the copy to a monitor that has never seen the\n\
          true log.",
     );
-    let changed = |entry: &[u8]| forge::overwritten(entry, STOLEN);
+    let changed = |entry: &[u8]| Some(vec![forge::overwritten(entry, STOLEN)?]);
     let copy = forge_copy(args, log, "overwritten", changed)?;
     let copy = stage.serve(&copy, "127.0.0.1:0".parse().expect("an address"))?;
     let monitor = ["monitor", "-p", "log/policy", "--state", "newcomer", "--once"];
     let got = stage.run(&[&monitor[..], &["--url", copy.url.as_str()]].concat())?;
-    charges.push(Charge {
+    Ok(Charge {
         crime: "numbers changed under an old signature",
         proof: "replay: the log admitted what its rules refuse",
-        want: 19,
-        got,
-    });
-    Ok(())
+        convicted: got == 19,
+    })
 }
 
-/// Writes a copy of the log in which the first tally is changed, beside the true one.
+/// Writes a copy of the log beside the true one, with other entries in place of the first tally.
 fn forge_copy(
     args: &DemoArgs,
     log: &Running,
     name: &str,
-    change: impl Fn(&[u8]) -> Option<bytes::Bytes>,
+    change: impl Fn(&[u8]) -> Option<Vec<bytes::Bytes>>,
 ) -> Result<String, Failure> {
     let fetch = Fetch::new(&log.url, &FetchLimits::default()).map_err(Failure::config)?;
     let mut entries = forge::read_entries(&fetch)?;
@@ -248,7 +246,7 @@ fn forge_copy(
     let (changed, place) = changed.ok_or_else(|| {
         Failure::new(Exit::Failure, "the demo's first form is not in the demo's log")
     })?;
-    entries[place] = changed;
+    entries.splice(place..=place, changed);
     let key = files::read_key(&args.dir.join("log/keys/log"))?;
     forge::write_copy(&args.dir.join(name), &args.dir.join("log"), &entries, &key)?;
     Ok(name.to_owned())
@@ -264,11 +262,11 @@ fn newest_evidence(dir: &Path) -> Result<String, Failure> {
 /// Says how each crime ended. Only if all were convicted is the demo a success.
 fn judge(charges: &[Charge], output: &Output) -> Exit {
     output.text("\nVerdict\n");
-    for Charge { crime, proof, want, got } in charges {
-        let verdict = if want == got { "convicted" } else { "NOT CONVICTED" };
+    for Charge { crime, proof, convicted } in charges {
+        let verdict = if *convicted { "convicted" } else { "NOT CONVICTED" };
         output.text(format!("   {crime:<40} {verdict} by {proof}"));
     }
-    let convicted = charges.iter().filter(|charge| charge.want == charge.got).count();
+    let convicted = charges.iter().filter(|charge| charge.convicted).count();
     if output.is_json() {
         output.result(String::new, &json!({"crimes": charges.len(), "convicted": convicted}));
     }

@@ -3,11 +3,13 @@
 use std::{
     env,
     fs::File,
-    io::{BufRead as _, BufReader},
+    io::{self, BufRead as _, BufReader, Read},
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,11 +23,16 @@ use crate::cli::{
 /// Lines of a command's output that are shown; the rest is in the files.
 const SHOWN_LINES_MAX: usize = 12;
 
+/// How long a stop may go unnoticed.
+const NAP: Duration = Duration::from_millis(20);
+
 /// Tells the story and runs its commands, all in one directory.
 pub struct Stage<'a> {
     dir: PathBuf,
     program: PathBuf,
     output: &'a Output,
+    /// Once true the story ends, and every server with it.
+    stop: &'a AtomicBool,
     act: u32,
 }
 
@@ -36,10 +43,10 @@ pub struct Running {
 }
 
 impl<'a> Stage<'a> {
-    pub fn new(dir: &Path, output: &'a Output) -> Result<Self, Failure> {
+    pub fn new(dir: &Path, output: &'a Output, stop: &'a AtomicBool) -> Result<Self, Failure> {
         let program = env::current_exe()
             .map_err(|error| Failure::new(Exit::Internal, format!("this program: {error}")))?;
-        Ok(Self { dir: dir.to_owned(), program, output, act: 0 })
+        Ok(Self { dir: dir.to_owned(), program, output, stop, act: 0 })
     }
 
     /// Begins an act.
@@ -57,14 +64,21 @@ impl<'a> Stage<'a> {
     /// Runs a command as the reader could, shows its output, and gives its exit status.
     pub fn run(&self, arguments: &[&str]) -> Result<i32, Failure> {
         self.output.text(format!("   $ jejak {}", arguments.join(" ")));
-        let ended = Command::new(&self.program)
+        let mut child = Command::new(&self.program)
             .args(arguments)
             .current_dir(&self.dir)
             .env_remove("JEJAK_POLICY")
-            .output()
-            .map_err(|error| Failure::new(Exit::Internal, format!("cannot run: {error}")))?;
-        let text = String::from_utf8_lossy(&ended.stdout).into_owned()
-            + &String::from_utf8_lossy(&ended.stderr);
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(cannot_run)?;
+        let [out, err] = [reader(child.stdout.take()), reader(child.stderr.take())];
+        let ended = self.wait(&mut child).map_err(cannot_run)?;
+        let text = out.join().unwrap_or_default() + &err.join().unwrap_or_default();
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Failure::new(Exit::Failure, "stopped before the story was told"));
+        }
         let lines: Vec<&str> = text.lines().collect();
         for line in lines.iter().take(SHOWN_LINES_MAX) {
             self.output.text(format!("     {line}"));
@@ -72,9 +86,30 @@ impl<'a> Stage<'a> {
         if lines.len() > SHOWN_LINES_MAX {
             self.output.text(format!("     ... {} more lines", lines.len() - SHOWN_LINES_MAX));
         }
-        let status = ended.status.code().unwrap_or(-1);
+        let status = ended.code().unwrap_or(-1);
         self.output.text(format!("     [exit {status}]\n"));
         Ok(status)
+    }
+
+    /// Waits for a command, and ends it if the story is to stop.
+    fn wait(&self, child: &mut Child) -> io::Result<ExitStatus> {
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok(status);
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                terminate(child);
+                return child.wait();
+            }
+            thread::sleep(NAP);
+        }
+    }
+
+    /// Waits until somebody ends the demo.
+    pub fn linger(&self) {
+        while !self.stop.load(Ordering::Relaxed) {
+            thread::sleep(NAP);
+        }
     }
 
     /// Runs a command that must succeed for the story to go on.
@@ -91,10 +126,12 @@ impl<'a> Stage<'a> {
     /// Serves the log in a directory of the stage, until the value is dropped.
     pub fn serve(&self, log: &str, listen: SocketAddr) -> Result<Running, Failure> {
         self.output.text(format!("   $ jejak serve {log} &"));
-        let fail = |error: std::io::Error| Failure::new(Exit::Internal, format!("serve: {error}"));
+        let fail = |error: io::Error| Failure::new(Exit::Internal, format!("serve: {error}"));
         let trace = File::create(self.dir.join(format!("{log}.serve.log"))).map_err(fail)?;
+        let parent = std::process::id().to_string();
         let mut child = Command::new(&self.program)
             .args(["--json", "serve", log, "--listen", &listen.to_string()])
+            .args(["--with-parent", &parent])
             .current_dir(&self.dir)
             .stdout(Stdio::piped())
             .stderr(trace)
@@ -119,11 +156,30 @@ impl<'a> Stage<'a> {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
+        terminate(&self.child);
         let _ = self.child.wait();
     }
+}
+
+fn terminate(child: &Child) {
+    if let Some(pid) = Pid::from_raw(child.id() as i32) {
+        let _ = kill_process(pid, Signal::TERM);
+    }
+}
+
+fn cannot_run(error: io::Error) -> Failure {
+    Failure::new(Exit::Internal, format!("cannot run: {error}"))
+}
+
+/// Reads a pipe to its end, so that it never fills.
+fn reader(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            let _ = pipe.read_to_end(&mut bytes);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
 }
 
 /// An address that is free now, for a policy that must name it before the server starts.

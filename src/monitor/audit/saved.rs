@@ -1,13 +1,16 @@
 //! What is kept of the audit, so that a restart does not replay the whole log.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use jejak_proofs::tally::{Body, ContestRegister, Entry, Ledger, Snapshot, UnitRegister};
 use serde::{Deserialize, Serialize};
 
 use super::{Auditor, Readings};
 use crate::{
-    monitor::{documents::Documents, memory::Memory},
+    monitor::{documents::Documents, memory::Memory, personal::Known},
     state::StateError,
 };
 
@@ -20,6 +23,8 @@ struct Saved {
     snapshot: Snapshot,
     manifest: Vec<u8>,
     readings: Readings,
+    /// What [`Known`] learned.
+    codes: BTreeSet<String>,
 }
 
 impl Auditor {
@@ -36,6 +41,7 @@ impl Auditor {
             manifest: Vec::new(),
             readings: Readings::default(),
             documents: Documents::default(),
+            known: Known::new(origin, BTreeSet::new()),
             saved: 0,
             searches: 0,
             old_bundles: VecDeque::new(),
@@ -47,7 +53,7 @@ impl Auditor {
         origin: &str,
         saved: Saved,
     ) -> Result<Option<Self>, StateError> {
-        let Saved { snapshot, manifest, readings } = saved;
+        let Saved { snapshot, manifest, readings, codes } = saved;
         let fits = snapshot.origin() == origin && snapshot.size() <= memory.audited();
         let (Some(index), true) = (snapshot.manifest_index(), fits) else { return Ok(None) };
         let leaf = memory.leaves(index, 1)?.first().copied();
@@ -72,6 +78,7 @@ impl Auditor {
             manifest,
             readings,
             documents,
+            known: Known::new(origin, codes),
             searches: 0,
             old_bundles: VecDeque::new(),
         }))
@@ -90,6 +97,7 @@ impl Auditor {
             snapshot: self.ledger.snapshot(),
             manifest: self.manifest.clone(),
             readings: self.readings.clone(),
+            codes: self.known.codes().clone(),
         };
         let bytes = postcard::to_stdvec(&saved).expect("plain data in memory");
         drop(saved);

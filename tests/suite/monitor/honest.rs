@@ -5,14 +5,19 @@ use std::{
     process::Stdio,
 };
 
-use jejak_proofs::merkle::leaf_hash;
+use jejak_proofs::{
+    merkle::{leaf_hash, sha256},
+    note::Policy,
+    tally::{Body, Entry},
+};
 use serde_json::json;
 
 use super::{
     command,
-    election::{Clerk, STATIONS, station},
+    election::{self, Clerk, ORIGIN, STATIONS, key, station},
     fake::{Desk, Fake},
 };
+use crate::program::{Serving, jejak, root};
 
 /// Entries before the tallies of an honest log: manifest and two mandates.
 pub const FIRST: usize = 3;
@@ -223,4 +228,69 @@ fn people_read_a_table_and_what_must_be_published() {
          A11 info             4  one digit would repair the sum of the votes\n"
     );
     assert_eq!(text, want);
+}
+
+/// The name of a log may look like a URL: it stands in every entry.
+#[test]
+fn a_log_is_not_convicted_for_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    std::fs::copy(root().join("examples/units.csv"), dir.join("units.csv")).unwrap();
+    let init = ["init", "log", "--origin", "www.example/https-2024", "--units", "units.csv"];
+    jejak(dir, &[&init[..], &["--contest", "ppwp=01,02"]].concat()).exit(0);
+    let server = Serving::start(dir, "log");
+    let by = ["--by", "log/keys/root", "--role", "official", "--units", "ID"];
+    let url = ["-p", "log/policy", "--url", &server.url, "--new", "officer.key"];
+    jejak(dir, &[&["mandate"][..], &by, &url].concat()).exit(0);
+    let run = super::run(&server.url, &dir.join("log/policy"), &dir.join("watch"), &[]);
+    assert_eq!((run.exit, run.findings("P1").len()), (0, 0), "{:?} {}", run.lines, run.errors);
+}
+
+/// A code with as many digits as an identity number, of a unit that is in the register, and is
+/// named again when it no longer is: by root keys that come with the register, and a revocation.
+#[test]
+fn long_codes_of_old_registers_are_known() {
+    let code = "9234567890123456";
+    let before = format!("{}{code},31,tps,,120,130\n", election::units(STATIONS));
+    let mut clerk = Clerk::new();
+    let Body::Manifest(mut first) = Entry::parse(&clerk.manifest).unwrap().body().clone() else {
+        panic!("entry 0 is a manifest")
+    };
+    first.registers.units.sha256 = sha256(before.as_bytes());
+    first.registers.units.bytes = before.len() as u64;
+    let root = key(&format!("root/{code}"));
+    first.root_keys = vec![root.verifier().to_string().into()];
+    let first = Body::Manifest(first).sign(&[&root]).into_bytes();
+    let genesis = leaf_hash(&first);
+    clerk.genesis = Some(genesis);
+    let Body::Manifest(mut second) =
+        Entry::parse(&clerk.manifest_entry(2, STATIONS, clerk.genesis)).unwrap().body().clone()
+    else {
+        panic!("a manifest")
+    };
+    second.root_keys = vec![root.verifier().to_string().into()];
+    let clerk_key = format!("clerk/{code}");
+    let log = [
+        first,
+        clerk.mandate(root.name(), "official/ID"),
+        clerk.mandate("official/ID", &clerk_key),
+        Body::Manifest(second).sign(&[&root]).into_bytes(),
+        clerk.revocation("official/ID", &clerk_key),
+    ];
+    let policy = Policy::compose(&[key(ORIGIN).verifier()], None, &genesis).unwrap();
+    let (desk, fake) = (Desk::with(&policy), Fake::serve(&log));
+    let serve = |size: usize| {
+        fake.show(&log[..size]);
+        let path = format!("register/{}", sha256(before.as_bytes()));
+        fake.answers().files.insert(path, before.clone().into_bytes());
+        desk.run(&fake, &[])
+    };
+    // With what was learned before, and all at once.
+    for size in [4, 5] {
+        let run = serve(size);
+        assert_eq!(run.exit, 0, "{size}: {:?} {}", run.lines, run.errors);
+        assert_eq!(run.findings("P1").len(), 0);
+    }
+    let whole = super::run(&fake.url, &desk.policy, &desk.dir.path().join("other"), &[]);
+    assert_eq!(whole.exit, 0, "{:?} {}", whole.lines, whole.errors);
 }
