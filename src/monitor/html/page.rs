@@ -276,7 +276,8 @@ fn findings(html: &mut String, gathered: &Gathered) {
             "<details{open}><summary><b class=\"{severity}\">{} {severity}</b> {} \
              <span class=\"n\">{}</span></summary>\n\
              <div class=\"wide\"><table class=\"findings\">\
-             <tr><th>unit</th><th>what</th><th>entries that prove it: index and leaf hash</th></tr>",
+             <tr><th>unit</th><th>what</th>\
+             <th>entries that prove it: index and leaf hash</th></tr>",
             rule.id(),
             escape(rule.sentence()),
             grouped(of_rule.count)

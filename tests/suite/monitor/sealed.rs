@@ -88,8 +88,7 @@ fn a_log_that_seals_no_more_is_reported_once() {
     let log = Wide::new();
     let sealed = log.entries.len() as u64;
     // Mandates are the cheapest entries, and need nothing but new keys.
-    let more = (0..STATE_GAP_MAX + 3).map(|number| log.mandate(number));
-    let entries: Vec<Vec<u8>> = log.entries.iter().cloned().chain(more).collect();
+    let entries = [log.entries.clone(), log.mandates(STATE_GAP_MAX + 3)].concat();
     let calm = (sealed + STATE_GAP_MAX) as usize;
     let (desk, fake) = (Desk::of(&entries), Fake::serve(&entries[..calm]));
     let run = desk.run(&fake, &[]);

@@ -105,15 +105,21 @@ impl Wide {
         self.entries.len() - 1
     }
 
-    /// A mandate of a key that nobody needs, one of a hundred thousand; it is not appended.
-    pub fn mandate(&self, number: u64) -> Vec<u8> {
-        // Key ids have 32 bits: under one name two of so many keys would share one.
-        let unit = station(["11.1", "11.2", "12.1", "12.2"][number as usize % 4], number / 4 % 5);
-        let seed = *sha256(&number.to_be_bytes()).as_bytes();
-        let new = SigningKey::from_seed(&format!("observer/{unit}"), KeyKind::Ed25519, seed);
-        let vkey = new.unwrap().verifier().to_string();
-        let keys = json!([{"contests": null, "role": "observer", "units": [unit], "vkey": vkey}]);
-        sign("mandate", &self.body("root/ID", &json!({"keys": keys})), &key("root/ID"))
+    /// Mandates of keys that nobody needs, at most a hundred thousand; they are not appended.
+    pub fn mandates(&self, count: u64) -> Vec<Vec<u8>> {
+        let (root, place) = (key("root/ID"), self.body("root/ID", &json!({})));
+        let mandate = |number: u64| {
+            // Key ids have 32 bits: under one name two of so many keys would share one.
+            let district = ["11.1", "11.2", "12.1", "12.2"][number as usize % 4];
+            let unit = station(district, number / 4 % STATIONS);
+            let seed = *sha256(&number.to_be_bytes()).as_bytes();
+            let new = SigningKey::from_seed(&format!("observer/{unit}"), KeyKind::Ed25519, seed);
+            let vkey = new.unwrap().verifier().to_string();
+            let keys =
+                json!([{"contests": null, "role": "observer", "units": [unit], "vkey": vkey}]);
+            sign("mandate", &joined(&[&place, &json!({"keys": keys})]), &root)
+        };
+        (0..count).map(mandate).collect()
     }
 
     /// Appends the state that is due.
