@@ -41,6 +41,7 @@ pub use self::{
 const BEGIN: &str = "\
 See it work:    jejak demo
 Make a log:     jejak init, then serve, mandate, submit and verify
+Check a count:  jejak recap prove, then verify; jejak history
 Follow a log:   jejak monitor -p POLICY --state DIR --once
 
 Each command says more with --help. Exit codes: SPEC.md, \"Command line\".";
@@ -67,10 +68,10 @@ enum Verb {
     Submit(submit::SubmitArgs),
     Import(import::ImportArgs),
     Receipt(import::ReceiptArgs),
-    Attest(attest::AttestArgs),
     Verify(verify::VerifyArgs),
     Recap(recap::RecapArgs),
     History(history::HistoryArgs),
+    Attest(attest::AttestArgs),
     Monitor(monitor::MonitorArgs),
     Fsck(fsck::FsckArgs),
     Export(export::ExportArgs),

@@ -23,16 +23,16 @@ use crate::client::SubmitError;
 /// `verify FORM.note FORM.tlog-proof` checks that the form is logged; `verify UNIT.recap-proof`
 /// what counts for a unit, and that every total above contains it; `verify FORM.note
 /// UNIT.recap-proof` also whether the form is the one that counts (exit 12 if a later one has
-/// replaced it, which its receipt beside it shows, 11 if another one counts); `verify FILE.evidence`
-/// that it convicts; another file alone is shown for what it is and says. `--against URL` asks a
-/// log, or a static copy: whether it still extends the tree of the receipt or proof, or whether
-/// FORM.note is in it.
+/// replaced it, which its receipt beside it shows, 11 if another one counts); `verify
+/// FILE.evidence` that it convicts; another file alone is shown for what it is and says.
+/// `--against URL` asks a log, or a static copy: whether it still extends the tree of the receipt
+/// or the recap proof, or whether FORM.note is in it.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// The policy file: log keys, quorum and genesis.
     #[arg(short, long, value_name = "FILE", env = "JEJAK_POLICY")]
     policy: Option<PathBuf>,
-    /// Ask the log at this URL about the receipt or proof, or about an entry without one.
+    /// Ask the log at this URL about the receipt or recap proof, or about an entry without one.
     #[arg(long, value_name = "URL")]
     against: Option<String>,
     /// An entry and its receipt or recap proof, or one file: a recap proof, an entry, a policy,
@@ -46,7 +46,7 @@ pub struct VerifyArgs {
 enum Kind {
     Entry,
     Receipt,
-    RecapProof,
+    Recap,
     Evidence,
     Policy,
     Other,
@@ -64,7 +64,7 @@ impl Kind {
         match lines.next().unwrap_or_default() {
             b"jejak/evidence/v1" => Self::Evidence,
             b"c2sp.org/tlog-proof@v1" => Self::Receipt,
-            b"jejak/recap-proof/v1" => Self::RecapProof,
+            b"jejak/recap-proof/v1" => Self::Recap,
             line if line.starts_with(b"jejak/") => Self::Entry,
             line if policy_line(line) || lines.any(policy_line) => Self::Policy,
             _ => Self::Other,
@@ -93,32 +93,15 @@ impl<'a> Read<'a> {
 pub fn run(args: VerifyArgs, output: &Output) -> Result<Exit, Failure> {
     let files = args.files.iter().map(Read::open).collect::<Result<Vec<_>, _>>()?;
     match &files[..] {
-        [note, proof] | [proof, note] if proof.kind == Kind::RecapProof => {
-            let policy = policy(&args)?;
-            let (exit, checkpoint) = recap::verify_form(note.path, proof.path, &policy, output)?;
-            let log = still_extends(&args, proof, &checkpoint, &policy, output)?;
-            Ok(if log == Exit::Ok { exit } else { log })
-        }
         [proof, note] if proof.kind == Kind::Receipt && note.kind != Kind::Receipt => {
             pair(&args, note, proof, output)
         }
+        [note, proof] if proof.kind == Kind::Recap => form(&args, note, proof, output),
+        [proof, note] if proof.kind == Kind::Recap => form(&args, note, proof, output),
         [note, proof] => pair(&args, note, proof, output),
         [file] => one(&args, file, output),
         _ => unreachable!("clap takes one or two files"),
     }
-}
-
-/// Holds the log to the checkpoint of a file, if that was asked for.
-fn still_extends(
-    args: &VerifyArgs,
-    file: &Read<'_>,
-    checkpoint: &Checkpoint,
-    policy: &Policy,
-    output: &Output,
-) -> Result<Exit, Failure> {
-    let Some(url) = &args.against else { return Ok(Exit::Ok) };
-    let shown = against::Shown::ask(url, policy)?;
-    shown.extends(checkpoint, &file.path.with_extension("evidence"), output)
 }
 
 fn policy(args: &VerifyArgs) -> Result<Policy, Failure> {
@@ -158,6 +141,44 @@ fn pair(
         shown.serves(receipt.index, &note.bytes)?;
     }
     Ok(exit)
+}
+
+/// A form and the recap proof of its unit.
+fn form(
+    args: &VerifyArgs,
+    note: &Read<'_>,
+    proof: &Read<'_>,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let policy = policy(args)?;
+    let entry =
+        Entry::parse(&note.bytes).map_err(|refusal| note.failure(Exit::Failure, refusal))?;
+    check_place(&entry, &policy)?;
+    let proven = recap::read(proof.path, &proof.bytes, &policy)?;
+    let exit = recap::verify_form(note.path, &entry, &proven, &policy, output)?;
+    let log = still_extends(args, proof, &proven.checkpoint, &policy, output)?;
+    Ok(if log == Exit::Ok { exit } else { log })
+}
+
+/// A recap proof alone.
+fn recap_proof(args: &VerifyArgs, proof: &Read<'_>, output: &Output) -> Result<Exit, Failure> {
+    let policy = policy(args)?;
+    let proven = recap::read(proof.path, &proof.bytes, &policy)?;
+    recap::verify(&proven, &policy, output)?;
+    still_extends(args, proof, &proven.checkpoint, &policy, output)
+}
+
+/// Holds the log to the checkpoint of a recap proof, if that was asked for.
+fn still_extends(
+    args: &VerifyArgs,
+    proof: &Read<'_>,
+    checkpoint: &Checkpoint,
+    policy: &Policy,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let Some(url) = &args.against else { return Ok(Exit::Ok) };
+    let shown = against::Shown::ask(url, policy)?;
+    shown.extends(checkpoint, &proof.path.with_extension("evidence"), output)
 }
 
 /// Demands that an entry names the log and the genesis that the policy pins.
@@ -228,22 +249,19 @@ fn logged(
 
 /// Says what a single file is; an entry is looked up where there is a log to ask.
 fn one(args: &VerifyArgs, file: &Read<'_>, output: &Output) -> Result<Exit, Failure> {
-    if args.against.is_some() && !matches!(file.kind, Kind::Entry | Kind::RecapProof) {
-        let message = "--against asks a log about an entry, a receipt or a recap proof";
+    if args.against.is_some() && !matches!(file.kind, Kind::Entry | Kind::Recap) {
+        let message = "--against asks a log about an entry, a recap proof, or an entry and its \
+                       receipt";
         return Err(Failure::new(Exit::Usage, message));
     }
     match file.kind {
         Kind::Entry => one_entry(args, file, output),
-        Kind::RecapProof => {
-            let policy = policy(args)?;
-            let checkpoint = recap::verify(file.path, &policy, output)?;
-            still_extends(args, file, &checkpoint, &policy, output)
-        }
         Kind::Evidence => evidence::verify(file.path, &file.bytes, &policy(args)?, output),
         Kind::Policy => match Policy::parse_bytes(&file.bytes) {
             Ok(policy) => show_policy(&policy, &file.bytes, output),
             Err(error) => Err(file.failure(Exit::Config, error)),
         },
+        Kind::Recap => recap_proof(args, file, output),
         Kind::Receipt => {
             let message = "a receipt proves nothing without the entry that it is for";
             let next = format!("jejak verify -p POLICY FORM.note {}", file.path.display());
@@ -283,10 +301,8 @@ fn show_entry(entry: &Entry, output: &Output) {
     output.result(
         || {
             if signers.is_empty() {
-                return format!(
-                    "a {kind}, leaf hash {}: it follows from the entries before it",
-                    entry.leaf()
-                );
+                let leaf = entry.leaf();
+                return format!("a {kind}, leaf hash {leaf}: it follows from what is before it");
             }
             format!(
                 "a {kind}{unit}, leaf hash {}\nsigned by {}\nIts form is right. Whether the \

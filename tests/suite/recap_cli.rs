@@ -11,6 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jejak_proofs::{
+    merkle::{BundleId, Frontier, leaf_hash, parse_bundle, push_entry},
+    note::{Checkpoint, SigningKey},
+};
 use serde_json::{Value, json};
 
 use super::program::{Ended, Serving, example_log, jejak};
@@ -374,4 +378,44 @@ fn a_log_that_lies_in_unsigned_answers_is_caught() {
     changed[at + 2] = b'5';
     liar.says(&bundle, changed);
     ask(&["recap", "export", "ppwp"]).exit(15);
+}
+
+#[test]
+fn a_replay_tells_who_broke_which_rule() {
+    let desk = Desk::new();
+    let size = desk.prove(1, "x.recap-proof")["size"].as_u64().unwrap();
+    let host = desk.server.url.trim_start_matches("http://").split('/').next().unwrap();
+    let id = BundleId { index: 0, width: size.try_into().unwrap() };
+    let bundle = get(host, &format!("/2024/{}", id.path()));
+    let honest: Vec<&[u8]> = parse_bundle(id, &bundle).unwrap();
+    let key = fs::read_to_string(desk.path().join("log/keys/log")).unwrap();
+    let key = SigningKey::parse(key.trim_end()).unwrap();
+    // What the log would show if it had these entries, signed with its own key.
+    let export = |entries: &[&[u8]]| {
+        let liar = Liar::of(&desk.server.url);
+        let (mut frontier, mut bundle) = (Frontier::new(), Vec::new());
+        for entry in entries {
+            frontier.push(leaf_hash(entry));
+            push_entry(&mut bundle, entry).unwrap();
+        }
+        let checkpoint = Checkpoint::sign(frontier.head(), &key).unwrap();
+        let id = BundleId { width: entries.len().try_into().unwrap(), ..id };
+        liar.says("checkpoint", checkpoint.note());
+        liar.says(&id.path(), bundle);
+        desk.ask_at(&liar.url, &["recap", "export", "ppwp"])
+    };
+    export(&honest).exit(0);
+    // The form a second time: the log should have known it.
+    let [.., form, state] = honest[..] else { panic!("{size} entries") };
+    let broken = export(&[&honest[..], &[form]].concat()).exit(19);
+    assert!(broken.stderr.contains(&format!("entry {size} breaks")), "{}", broken.stderr);
+    // A state that is not the one that follows.
+    let state = String::from_utf8(state.to_vec()).unwrap();
+    let forged = state.replace("\"contests\":1", "\"contests\":2");
+    let before = &honest[..honest.len() - 1];
+    export(&[before, &[forged.as_bytes()]].concat()).exit(19);
+    // No state at the end: nothing is committed to yet.
+    export(before).exit(75);
+    // Another entry 0.
+    export(&[form]).exit(16);
 }

@@ -264,7 +264,7 @@ fn the_limits_in_the_text_are_the_constants() {
         ("E16", "1 to 256", tally::SCOPE_MAX as u64, 256),
         ("E22", "at most 64", tally::DOCS_MAX as u64, 64),
         ("E35", "512 bytes", tally::STATE_LEN_MAX as u64, 512),
-        ("C8", "100,000 entries", tally::STATE_GAP_MAX, 100_000),
+        ("C10", "100,000 entries", tally::STATE_GAP_MAX, 100_000),
         ("K1", "4 MiB", tally::RECAP_PROOF_LEN_MAX as u64, 4 << 20),
         ("R1", "64 MiB", tally::REGISTER_LEN_MAX as u64, 64 << 20),
         ("R3", "64 characters", tally::NAME_LEN_MAX as u64, 64),

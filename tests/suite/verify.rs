@@ -50,24 +50,32 @@ fn a_log_and_its_static_copy_answer_the_same() {
     }
     jejak(dir, &["export", "log", "copy"]).exit(0);
     let copy = Static::serve(&dir.join("copy"));
+    // States come by the clock, so indexes and sizes are those of this run.
+    let receipt = fs::read_to_string(dir.join("form.tlog-proof")).unwrap();
+    let index = receipt.lines().find_map(|line| line.strip_prefix("index ")).unwrap();
     for url in [&server.url, &copy.base] {
         let files = ["form.note", "form.tlog-proof"];
         let ended = against(dir, url, &files).exit(0);
-        assert!(ended.stdout.contains("still extends it: 6 entries now"), "{}", ended.stdout);
+        assert!(ended.stdout.contains("still extends it: "), "{}", ended.stdout);
         against(dir, url, &["form.tlog-proof", "form.note"]).exit(0);
         let found = against(dir, url, &["form.note"]).exit(0);
-        assert!(found.stdout.starts_with("ok: entry 2 of 6 in log.example/2024"), "{}", url);
+        assert!(found.stdout.starts_with(&format!("ok: entry {index} of ")), "{}", url);
         // An entry that is not logged, and one that claims the place of another.
         let ended = against(dir, url, &["altered.note"]).exit(10);
-        assert!(ended.stderr.contains("none of the 6 entries under"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("none of the "), "{}", ended.stderr);
         let ended = against(dir, url, &["altered.note", "form.tlog-proof"]).exit(11);
-        assert!(ended.stderr.contains("is not entry 2 of the log"), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains(&format!("is not entry {index} of the log")),
+            "{}",
+            ended.stderr
+        );
     }
     // Offline nobody knows what else stands there.
     let verify = ["verify", "-p", "log/policy", "altered.note", "form.tlog-proof"];
     jejak(dir, &verify).exit(15);
     // A copy that serves something else in its place, under tiles that are right.
-    let bundle = dir.join("copy/tile/entries/000.p/6");
+    let mut bundles = fs::read_dir(dir.join("copy/tile/entries/000.p")).unwrap();
+    let bundle = bundles.next().unwrap().unwrap().path();
     let bytes = fs::read(&bundle).unwrap();
     let changed = String::from_utf8_lossy(&bytes).contains("\"total\":154");
     assert!(changed, "the form is in the bundle");
@@ -139,8 +147,8 @@ fn files_are_known_by_what_they_hold() {
         ("evidence.txt", 1, "not an evidence file"),
         ("damaged", 78, "damaged: policy, line 2: expected log, witness, group or quorum"),
         ("pinless", 78, "pinless: policy, line 3"),
-        ("letter.evidence", 1, "neither an entry, a receipt, evidence nor a policy"),
-        ("form.json", 1, "neither an entry, a receipt, evidence nor a policy"),
+        ("letter.evidence", 1, "neither an entry, a receipt, a recap proof, evidence nor a policy"),
+        ("form.json", 1, "neither an entry, a receipt, a recap proof, evidence nor a policy"),
     ];
     for (file, exit, says) in cases {
         let ended = jejak(dir, &["verify", "-p", "log/policy", file]).exit(exit);

@@ -103,7 +103,8 @@ fields! {
     /// No key or too many in a mandate.
     Keys = "keys" => "none or too many in a mandate",
     /// Not the leaf hash of a tally that is logged about this contest in this unit.
-    Leaf = "leaf" => "of an attestation: not that of a tally that is logged about the contest and the unit",
+    Leaf = "leaf" =>
+        "of an attestation: not that of a tally that is logged about the contest and the unit",
     /// Empty or with doubles.
     Levels = "levels" => "empty or with doubles",
     /// Another log, or an origin that looks like the first line of an entry or a cosignature.

@@ -22,7 +22,7 @@ use crate::client::{self, FetchError, RecapError};
 
 pub use self::{
     counters::{grouped, status_word},
-    proven::{exit_of_proof, verify, verify_form},
+    proven::{exit_of_proof, read, verify, verify_form},
 };
 
 /// Show, prove, verify and export the recap: what counts for every unit, and every sum.
@@ -45,7 +45,9 @@ pub fn run(args: RecapArgs, output: &Output) -> Result<Exit, Failure> {
         RecapVerb::Show(args) => show::run(args, output),
         RecapVerb::Prove(args) => prove(args, output),
         RecapVerb::Verify(args) => {
-            verify(&args.file, &args.policy.read()?, output)?;
+            let policy = args.policy.read()?;
+            let proven = read(&args.file, &files::read(&args.file)?, &policy)?;
+            verify(&proven, &policy, output)?;
             Ok(Exit::Ok)
         }
         RecapVerb::Export(args) => export::run(args, output),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use jejak_proofs::{
-    note::{Checkpoint, Policy, Receipt},
+    note::{Policy, Receipt},
     tally::{
         Body, Count, Entry, ProvenRecap, ProvenUnit, RecapProof, RecapProofError, RecordHead,
         Tally, counter,
@@ -19,9 +19,6 @@ use crate::cli::{
     verify::{exit_of_checkpoint, exit_of_receipt},
 };
 
-/// The first line of a recap proof.
-const HEADER: &[u8] = b"jejak/recap-proof/v1\n";
-
 /// Most options whose totals are named in a sentence.
 const OPTIONS_NAMED_MAX: usize = 3;
 
@@ -32,38 +29,30 @@ const LIMITS: &str = "not recounted: as the log computed it\n\
     out, is\nproved by a witness that recounts, or by your own replay: jejak recap export, jejak \
     monitor.\nTransparency evidence, not the official result.";
 
-/// Verifies a recap proof, and prints what it shows.
-pub fn verify(path: &Path, policy: &Policy, output: &Output) -> Result<Checkpoint, Failure> {
-    let proven = read(path, policy)?;
-    print(&proven, policy, None, output)?;
-    Ok(proven.checkpoint)
+/// Reads and verifies a recap proof.
+pub fn read(path: &Path, bytes: &[u8], policy: &Policy) -> Result<ProvenRecap, Failure> {
+    let fail = |error: RecapProofError| {
+        Failure::new(exit_of_proof(&error), format!("{}: {error}", path.display()))
+    };
+    RecapProof::parse(bytes).and_then(|proof| proof.verify(policy)).map_err(fail)
 }
 
-/// Verifies a recap proof, and says whether the entry in `note` is the head that counts.
+/// Prints what a recap proof shows.
+pub fn verify(proven: &ProvenRecap, policy: &Policy, output: &Output) -> Result<(), Failure> {
+    print(proven, policy, None, output)
+}
+
+/// Prints what a recap proof shows, and says whether the entry in `note` is the head that counts.
 pub fn verify_form(
     note: &Path,
-    path: &Path,
+    entry: &Entry,
+    proven: &ProvenRecap,
     policy: &Policy,
     output: &Output,
-) -> Result<(Exit, Checkpoint), Failure> {
-    let entry = Entry::parse(&files::read(note)?)
-        .map_err(|refusal| Failure::new(Exit::Failure, format!("{}: {refusal}", note.display())))?;
-    let proven = read(path, policy)?;
-    let form = Form::judge(note, &entry, &proven, policy)?;
-    print(&proven, policy, Some(&form), output)?;
-    Ok((form.standing.exit(), proven.checkpoint))
-}
-
-fn read(path: &Path, policy: &Policy) -> Result<ProvenRecap, Failure> {
-    let bytes = files::read(path)?;
-    let fail = |error: RecapProofError| {
-        let exit = match bytes.starts_with(HEADER) {
-            true => exit_of_proof(&error),
-            false => Exit::Failure,
-        };
-        Failure::new(exit, format!("{}: {error}", path.display()))
-    };
-    RecapProof::parse(&bytes).and_then(|proof| proof.verify(policy)).map_err(fail)
+) -> Result<Exit, Failure> {
+    let form = Form::judge(note, entry, proven, policy)?;
+    print(proven, policy, Some(&form), output)?;
+    Ok(form.standing.exit())
 }
 
 /// The exit code of a recap proof that does not verify.
