@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! jejak/recap-proof/v1
-//! {"contest":"ppwp","contest_hashes":[],"contest_index":0,"levels":[...],"options":[...],"unit":{...}}
+//! {"contest":"x","contest_hashes":[],"contest_index":0,"levels":[..],"options":[..],"unit":{..}}
 //!
 //! jejak/state/v1
 //! {"contests":1,"manifest":"...","recap":"...","size":3}
