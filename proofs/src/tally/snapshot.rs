@@ -3,7 +3,13 @@
 //! A snapshot is derived state: it may be lost or wrong at any time, and whoever loads one checks
 //! it against the log. The registers are not in it; they are files of their own, by hash.
 
-use alloc::{boxed::Box, string::String, string::ToString, sync::Arc, vec::Vec};
+use alloc::{
+    boxed::Box,
+    collections::BTreeMap,
+    string::{String, ToString},
+    sync::Arc,
+    vec::Vec,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -148,7 +154,7 @@ impl Ledger {
     /// Fails if the parts do not belong together. Whether the snapshot is true to the log is for
     /// the caller to check, or to trust as far as its own disk.
     pub fn restore(
-        snapshot: Snapshot,
+        mut snapshot: Snapshot,
         manifest: &Entry,
         units: Arc<UnitRegister>,
         contests: Arc<ContestRegister>,
@@ -163,12 +169,12 @@ impl Ledger {
         ledger.provide_contests(contests.clone());
         let election = Election::new((**body).clone(), index, manifest.leaf(), units, contests)
             .map_err(|_| SnapshotError::Manifest)?;
-        ledger.authority = restore_keys(snapshot.keys)?;
-        ledger.authority.revoked = snapshot.revoked.into_iter().collect();
+        ledger.authority = restore_keys(core::mem::take(&mut snapshot.keys))?;
+        ledger.authority.revoked = snapshot.revoked.iter().copied().collect();
         let roots = body.root_verifiers().map_err(|_| SnapshotError::Manifest)?;
         ledger.authority.set_roots(&roots);
         let genesis = body.genesis.unwrap_or(manifest.leaf());
-        let fits = ledger.authority.roots.iter().copied().eq(snapshot.roots)
+        let fits = ledger.authority.roots.iter().eq(&snapshot.roots)
             && ledger.authority.roots.len() == roots.len()
             && ledger.authority.revoked.keys().all(|number| ledger.authority.mandated(*number))
             && snapshot.genesis == Some(*genesis.as_bytes())
@@ -177,31 +183,7 @@ impl Ledger {
         if !fits {
             return Err(SnapshotError::Contents);
         }
-        let mut whole = true;
-        for saved in snapshot.chains {
-            let head =
-                ChainHead { index: saved.index, leaf: Hash::new(saved.leaf), seq: saved.seq };
-            let replaced: Vec<Hash> = saved.replaced.into_iter().map(Hash::new).collect();
-            whole &= replaced.len() == saved.seq as usize;
-            ledger.chains.restore(saved.chain, head, saved.withdrawn, saved.counts, replaced);
-        }
-        let known = |chain: &ChainId| {
-            let owner = match chain.owner {
-                ChainOwner::Official => true,
-                ChainOwner::Key(number) => ledger.authority.mandated(number),
-            };
-            owner
-                && snapshot.units.knows(chain.unit)
-                && snapshot.names.knows(chain.contest, chain.round)
-        };
-        whole &= ledger.chains.iter().all(|(chain, _)| known(chain));
-        whole &= snapshot.attested.iter().all(|(chain, _, key)| {
-            known(chain) && ledger.chains.head(chain).is_some() && ledger.authority.mandated(*key)
-        });
-        let placed = |trail: &SavedTrail| {
-            snapshot.units.knows(trail.unit) && snapshot.names.knows(trail.contest, 0)
-        };
-        if !whole || !snapshot.trails.iter().all(placed) || snapshot.covered > snapshot.size {
+        if !ledger.restore_chains(&mut snapshot, &election) {
             return Err(SnapshotError::Contents);
         }
         let election = Arc::new(election);
@@ -215,6 +197,49 @@ impl Ledger {
         let trails = snapshot.trails.into_iter().map(SavedTrail::restore).collect();
         ledger.restore_recap(&election, trails, snapshot.covered);
         Ok(ledger)
+    }
+
+    /// Takes the chains out of a snapshot; says whether they, and what it says about them, point
+    /// at what there is.
+    fn restore_chains(&mut self, snapshot: &mut Snapshot, election: &Election) -> bool {
+        let mut widths = BTreeMap::new();
+        for contest in election.contests.contests() {
+            let number = snapshot.names.contests.get(contest.id.as_str());
+            // Votes, valid, invalid, total.
+            widths.extend(number.map(|number| (number, contest.options.len() + 3)));
+        }
+        let mut whole = snapshot.covered <= snapshot.size;
+        for saved in core::mem::take(&mut snapshot.chains) {
+            let SavedChain { chain, index, leaf, seq, withdrawn, counts, replaced } = saved;
+            whole &= replaced.len() == seq as usize
+                && widths.get(&chain.contest) == Some(&counts.len())
+                && index < snapshot.size;
+            let head = ChainHead { index, leaf: Hash::new(leaf), seq };
+            let replaced = replaced.into_iter().map(Hash::new).collect();
+            self.chains.restore(chain, head, withdrawn, counts, replaced);
+        }
+        let known = |(chain, _): (&ChainId, &Newest)| {
+            let owner = match chain.owner {
+                ChainOwner::Official => true,
+                ChainOwner::Key(number) => self.authority.mandated(number),
+            };
+            let names = snapshot.names.knows(chain.contest, chain.round);
+            owner && names && snapshot.units.knows(chain.unit)
+        };
+        let attested = |(chain, seq, key): &(ChainId, u32, u32)| {
+            let tally = self.chains.head(chain).is_some_and(|head| *seq <= head.seq);
+            tally && self.authority.mandated(*key)
+        };
+        let placed = |trail: &SavedTrail| {
+            let inside = trail.indexes.last().is_some_and(|last| *last < snapshot.size);
+            let rising = trail.indexes.is_sorted_by(|a, b| a < b);
+            let about = widths.contains_key(&trail.contest) && snapshot.units.knows(trail.unit);
+            inside && rising && about
+        };
+        whole
+            && self.chains.iter().all(known)
+            && snapshot.attested.iter().all(attested)
+            && snapshot.trails.iter().all(placed)
     }
 }
 
