@@ -114,7 +114,11 @@ fn contest(html: &mut String, summary: &ContestSummary) {
         ("disputed", summary.counter(counter::DISPUTED), "a counter-tally differs".to_owned()),
         ("forms that break a rule", whole.flagged, "A1, A2, A6 or A7".to_owned()),
         ("stations that differ", whole.differing, "official and counter-tally (X1)".to_owned()),
-        ("recaps that do not follow", whole.misdeclared, format!("of {} (G1)", grouped(summary.declared))),
+        (
+            "recaps that do not follow",
+            whole.misdeclared,
+            format!("of {} (G1)", grouped(summary.declared)),
+        ),
     ];
     html.push_str("<div class=\"cards\">");
     for (name, number, note) in cards {
