@@ -1,5 +1,5 @@
-//! Chains and trails as a snapshot has them, one at a time: there are as many as entries in the log,
-//! and neither writing nor reading may need room for all of them twice.
+//! Chains and trails as a snapshot has them, one at a time: there may be as many as entries, and
+//! neither writing nor reading may need room for all of them twice.
 
 use alloc::vec::Vec;
 use core::fmt;
