@@ -127,6 +127,20 @@ fn one_update(bencher: Bencher, options: usize) {
     });
 }
 
+#[divan::bench(args = OPTIONS, sample_count = 20, sample_size = 1)]
+fn a_batch_of_5000(bencher: Bencher, options: usize) {
+    let mut recap = reported(options);
+    recap.settle();
+    let (stations, mut n) = (stations(&recap), 0);
+    bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
+        for _ in 0..BATCH {
+            n += 1;
+            report(&mut recap, somewhere(&stations, n), u64::from(n));
+        }
+        recap.settle();
+    });
+}
+
 /// As a log does it: the recap that was sealed before stays as it is for readers.
 #[divan::bench(args = OPTIONS, sample_count = 20, sample_size = 1)]
 fn a_batch_of_5000_beside_a_sealed_one(bencher: Bencher, options: usize) {
@@ -241,7 +255,6 @@ fn make_a_proof(bencher: Bencher, options: usize) {
 fn read_and_verify_a_proof(bencher: Bencher, options: usize) {
     let (sealed, receipt) = sealed(options);
     let text = sealed.prove("ppwp", &middle(&sealed)).expect("a station").with(receipt).to_text();
-    println!("{} bytes", text.len());
     let policy = format!("log {}\nquorum none\n", key(ORIGIN).verifier());
     let policy = Policy::parse(&policy).expect("a policy");
     bencher.bench(|| {

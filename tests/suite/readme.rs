@@ -45,7 +45,7 @@ fn the_commands_of_the_readme_do_what_it_says() {
         for line in output {
             // States come by the clock, so the indexes of a run are its own.
             let found =
-                ended.stdout.lines().any(|got| without_numbers(got) == without_numbers(&line));
+                ended.stdout.lines().any(|got| without_numbers(got) == without_numbers(line));
             assert!(found, "{line:?} in {}", ended.stdout);
         }
     }

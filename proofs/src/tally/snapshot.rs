@@ -3,18 +3,25 @@
 //! A snapshot is derived state: it may be lost or wrong at any time, and whoever loads one checks
 //! it against the log. The registers are not in it; they are files of their own, by hash.
 
-use alloc::{boxed::Box, string::String, string::ToString, sync::Arc, vec::Vec};
+use alloc::{
+    boxed::Box,
+    collections::BTreeMap,
+    string::{String, ToString},
+    sync::Arc,
+    vec::Vec,
+};
 
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
     authority::Authority,
-    chains::{ChainId, ChainOwner, Names, UnitNumbers},
+    chains::{ChainId, ChainOwner, Names, Newest, UnitNumbers},
     entry::{Body, Entry},
     ids::{Id, UnitCode},
     keybook::Key,
     ledger::Ledger,
     manifest::Election,
+    recap::Trail,
     register::{ContestRegister, UnitRegister},
     saved::{SavedChains, SavedTrails, write_chains, write_trails},
 };
@@ -146,7 +153,7 @@ impl Ledger {
         units: Arc<UnitRegister>,
         contests: Arc<ContestRegister>,
     ) -> Result<Self, SnapshotError> {
-        let Snapshot(snapshot) = snapshot;
+        let Snapshot(mut snapshot) = snapshot;
         let Body::Manifest(body) = manifest.body() else { return Err(SnapshotError::Manifest) };
         let Some((index, leaf)) = snapshot.manifest else { return Err(SnapshotError::Manifest) };
         if leaf != *manifest.leaf().as_bytes() {
@@ -157,12 +164,12 @@ impl Ledger {
         ledger.provide_contests(contests.clone());
         let election = Election::new((**body).clone(), index, manifest.leaf(), units, contests)
             .map_err(|_| SnapshotError::Manifest)?;
-        ledger.authority = restore_keys(snapshot.keys)?;
-        ledger.authority.revoked = snapshot.revoked.into_iter().collect();
+        ledger.authority = restore_keys(core::mem::take(&mut snapshot.keys))?;
+        ledger.authority.revoked = snapshot.revoked.iter().copied().collect();
         let roots = body.root_verifiers().map_err(|_| SnapshotError::Manifest)?;
         ledger.authority.set_roots(&roots);
         let genesis = body.genesis.unwrap_or(manifest.leaf());
-        let fits = ledger.authority.roots.iter().copied().eq(snapshot.roots)
+        let fits = ledger.authority.roots.iter().eq(&snapshot.roots)
             && ledger.authority.roots.len() == roots.len()
             && ledger.authority.revoked.keys().all(|number| ledger.authority.mandated(*number))
             && snapshot.genesis == Some(*genesis.as_bytes())
@@ -171,26 +178,7 @@ impl Ledger {
         if !fits {
             return Err(SnapshotError::Contents);
         }
-        let mut whole = snapshot.chains.whole;
-        ledger.chains = snapshot.chains.chains;
-        let known = |chain: &ChainId| {
-            let owner = match chain.owner {
-                ChainOwner::Official => true,
-                ChainOwner::Key(number) => ledger.authority.mandated(number),
-            };
-            owner
-                && snapshot.units.knows(chain.unit)
-                && snapshot.names.knows(chain.contest, chain.round)
-        };
-        whole &= ledger.chains.iter().all(|(chain, _)| known(chain));
-        whole &= snapshot.attested.iter().all(|(chain, _, key)| {
-            known(chain) && ledger.chains.head(chain).is_some() && ledger.authority.mandated(*key)
-        });
-        let SavedTrails(trails) = snapshot.trails;
-        let placed = |(contest, unit): &(u32, u32)| {
-            snapshot.units.knows(*unit) && snapshot.names.knows(*contest, 0)
-        };
-        if !whole || !trails.keys().all(placed) || snapshot.covered > snapshot.size {
+        if !ledger.restore_chains(&mut snapshot, &election) {
             return Err(SnapshotError::Contents);
         }
         let election = Arc::new(election);
@@ -201,8 +189,50 @@ impl Ledger {
         ledger.names = snapshot.names;
         ledger.frozen = snapshot.frozen;
         ledger.attested = snapshot.attested.into_iter().collect();
-        ledger.restore_recap(&election, trails, snapshot.covered);
+        ledger.restore_recap(&election, snapshot.trails.0, snapshot.covered);
         Ok(ledger)
+    }
+
+    /// Takes the chains out of a snapshot; says whether they, and what it says about them, point
+    /// at what there is.
+    fn restore_chains(
+        &mut self,
+        snapshot: &mut Parts<SavedChains, SavedTrails>,
+        election: &Election,
+    ) -> bool {
+        let mut widths = BTreeMap::new();
+        for contest in election.contests.contests() {
+            let number = snapshot.names.contests.get(contest.id.as_str());
+            // Votes, valid, invalid, total.
+            widths.extend(number.map(|number| (number, contest.options.len() + 3)));
+        }
+        self.chains = core::mem::take(&mut snapshot.chains.chains);
+        let known = |(chain, newest): (&ChainId, &Newest)| {
+            let counts = self.chains.values(newest).counts().count();
+            let owner = match chain.owner {
+                ChainOwner::Official => true,
+                ChainOwner::Key(number) => self.authority.mandated(number),
+            };
+            let names = snapshot.names.knows(chain.contest, chain.round);
+            let inside =
+                newest.head.index < snapshot.size && widths.get(&chain.contest) == Some(&counts);
+            owner && names && inside && snapshot.units.knows(chain.unit)
+        };
+        let attested = |(chain, seq, key): &(ChainId, u32, u32)| {
+            let tally = self.chains.head(chain).is_some_and(|head| *seq <= head.seq);
+            tally && self.authority.mandated(*key)
+        };
+        let placed = |((contest, unit), trail): (&(u32, u32), &Trail)| {
+            let inside = trail.indexes.last().is_some_and(|last| *last < snapshot.size);
+            let rising = trail.indexes.is_sorted_by(|a, b| a < b);
+            let about = widths.contains_key(contest) && snapshot.units.knows(*unit);
+            inside && rising && about
+        };
+        snapshot.covered <= snapshot.size
+            && snapshot.chains.whole
+            && self.chains.iter().all(known)
+            && snapshot.attested.iter().all(attested)
+            && snapshot.trails.0.iter().all(placed)
     }
 }
 

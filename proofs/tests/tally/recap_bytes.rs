@@ -41,7 +41,7 @@ fn known_answers() {
 fn random_units(rng: &mut Rng) -> Vec<Unit> {
     let mut all = vec![unit("A", "", "region")];
     for n in 0..rng.below(40) {
-        let regions: Vec<&Unit> = all.iter().filter(|unit| &*unit.name != "").collect();
+        let regions: Vec<&Unit> = all.iter().filter(|unit| !unit.name.is_empty()).collect();
         let parent = rng.pick(&regions).code.to_string();
         let kind = if rng.one_in(2) { "tps" } else { "region" };
         all.push(unit(&format!("{parent}.{}", n % 10 + 10 * rng.below(5)), &parent, kind));

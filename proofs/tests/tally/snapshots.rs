@@ -99,10 +99,13 @@ fn a_snapshot_that_contradicts_itself_is_refused() {
     world.accept(&body, &[key(KPPS_TWO)]);
     let mandate = world.mandate(&key(PPK), &[grant(&key_n(KPPS, 1))]);
     world.accept(&mandate, &[key(PPK)]);
+    let leaf = world.head("ppwp", STATION).unwrap().leaf;
+    let attestation = world.attestation(&key(OBSERVER), "ppwp", STATION, leaf);
+    world.accept(&attestation, &[key(OBSERVER)]);
     let good: Value = serde_json::from_str(&world.state()).unwrap();
     assert!(restore(&world, good.clone()).is_ok());
     let keys = good["keys"].as_array().unwrap().len();
-    let changes: [(&str, Value); 21] = [
+    let changes: [(&str, Value); 34] = [
         ("/keys/0/vkey", json!("no key")),
         ("/keys/1/vkey", good["keys"][0]["vkey"].clone()),
         ("/keys/11/granter", json!(11)),
@@ -124,6 +127,19 @@ fn a_snapshot_that_contradicts_itself_is_refused() {
         ("/names/contests", json!({"dpd": 0, "dpr:3101": 1, "ppwp": 1})),
         ("/names/rounds", json!({"regular": 0, "psu": 1, "court": 3})),
         ("/genesis", Value::Null),
+        ("/chains/0/counts", json!([])),
+        ("/chains/0/counts", json!([1, 2, 3, 4, 5])),
+        ("/chains/0/index", json!(99)),
+        ("/chains/0/seq", json!(1)),
+        ("/chains/0/replaced", json!([vec![0; 32]])),
+        ("/attested/0/1", json!(1)),
+        ("/attested/0/2", json!(keys)),
+        ("/attested/0/0/contest", json!(0)),
+        ("/trails/0/contest", json!(3)),
+        ("/trails/0/unit", json!(30)),
+        ("/trails/0/indexes", json!([2, 2, 3])),
+        ("/trails/0/indexes/2", json!(99)),
+        ("/covered", json!(99)),
     ];
     for (pointer, value) in changes {
         let mut bad = good.clone();

@@ -25,6 +25,8 @@ struct Unit {
     end: Place,
     /// Row among the stations, or among the regions.
     row: u32,
+    /// Of a region: row of its first child, where all units stand by their parents.
+    below: u32,
     station: bool,
 }
 
@@ -55,7 +57,16 @@ impl Shape {
         }
         shape.close(0, &mut path);
         shape.units.shrink_to_fit();
+        shape.number_children();
         Some(shape)
+    }
+
+    fn number_children(&mut self) {
+        let mut next = 0;
+        for place in 0..self.units.len() as Place {
+            self.units[place as usize].below = next;
+            next += self.children(place).count() as u32;
+        }
     }
 
     /// Adds a station and the regions above it that are not there yet.
@@ -82,7 +93,7 @@ impl Shape {
         let row = if station { self.stations } else { self.units.len() - self.stations } as u32;
         self.stations += usize::from(station);
         let parent = path.last().copied().unwrap_or(NONE);
-        self.units.push(Unit { slot, parent, end: place + 1, row, station });
+        self.units.push(Unit { slot, parent, end: place + 1, row, below: 0, station });
         path.push(place);
     }
 
@@ -131,6 +142,12 @@ impl Shape {
     /// Row among the stations, or among the regions.
     pub fn row(&self, place: Place) -> usize {
         self.units[place as usize].row as usize
+    }
+
+    /// Row of the first child where all units stand by their parents, so that the children of one
+    /// are neighbours.
+    pub fn below(&self, place: Place) -> usize {
+        self.units[place as usize].below as usize
     }
 
     /// The children, in the order of the register.

@@ -28,14 +28,21 @@ struct Node {
     hash: Hash,
     record: Record,
     /// Numbers of the head that are null; stations only.
-    unreadable: u32,
+    unreadable: u16,
+    /// Whether the hash is newer than what stands above it.
+    changed: bool,
     /// The newest entry about the unit, in the list of all.
     link: u32,
 }
 
 impl Node {
-    const EMPTY: Self =
-        Self { hash: TreeHead::EMPTY.root, record: Record::EMPTY, unreadable: 0, link: NO_LINK };
+    const EMPTY: Self = Self {
+        hash: TreeHead::EMPTY.root,
+        record: Record::EMPTY,
+        unreadable: 0,
+        changed: false,
+        link: NO_LINK,
+    };
 }
 
 /// One entry about a unit, and the place of the one before.
@@ -56,6 +63,9 @@ pub struct ContestRecap {
     values: Pages<u32>,
     /// For each region: its counters.
     sums: Pages<u64>,
+    /// For each unit, by their parents: the inner node between the children of its parent whose
+    /// right side begins with it. The first child has none.
+    inner: Pages<Hash>,
     links: Pages<Link>,
     /// Places whose hashes are out of date, some of them twice; those above them are too.
     stale: Vec<Place>,
@@ -80,6 +90,7 @@ impl ContestRecap {
             nodes: Pages::filled(shape.count(), 1, Node::EMPTY),
             values: Pages::filled(shape.stations(), options + 3, 0),
             sums: Pages::filled(shape.regions(), options + FIXED_COUNTERS, 0),
+            inner: Pages::filled(shape.count(), 1, TreeHead::EMPTY.root),
             links: Pages::filled(0, 1, Link { index: 0, before: NO_LINK }),
             contest: contest.clone(),
             stale: Vec::new(),
@@ -199,7 +210,7 @@ impl ContestRecap {
             let mut unreadable = 0;
             if let Some((_, given)) = head {
                 for (value, given) in values.iter_mut().zip(given.counts()) {
-                    unreadable += u32::from(given.is_none());
+                    unreadable += u16::from(given.is_none());
                     *value = given.unwrap_or(0);
                 }
             }
@@ -261,20 +272,41 @@ impl ContestRecap {
             let below = self.fold(place, scratch);
             let hash = scratch.hasher.region(id, code, record, &below, &scratch.row);
             self.sums.row_mut(self.shape.row(place)).copy_from_slice(&scratch.row);
+            self.keep_joined(place, scratch);
             hash
         };
-        self.node_mut(place).hash = hash;
+        let node = self.node_mut(place);
+        (node.hash, node.changed) = (hash, true);
+    }
+
+    /// Keeps the inner nodes below a region that are new.
+    fn keep_joined(&mut self, region: Place, scratch: &mut Scratch) {
+        let first = self.shape.below(region);
+        for (child, hash) in scratch.joined.drain(..) {
+            self.inner.row_mut(first + child)[0] = hash;
+        }
+        for child in scratch.changed.drain(..) {
+            self.node_mut(child).changed = false;
+        }
     }
 
     /// How many children of a region take part, and the root over them; leaves their sums in the
-    /// row of `scratch`.
+    /// row of `scratch`. Hashes only above children that changed: sums are cheaper to make anew
+    /// than to keep.
     fn fold(&self, place: Place, scratch: &mut Scratch) -> Below {
-        let mut peaks = Peaks::new(self.contest.options.len() + FIXED_COUNTERS, scratch);
-        let children = self.shape.children(place);
-        children.for_each(|child| {
-            peaks.push(*self.hash(child), |counters| self.add_counters(child, counters));
-        });
-        peaks.finish()
+        let width = self.contest.options.len() + FIXED_COUNTERS;
+        let mut peaks = Peaks::new(width, scratch);
+        let first = self.shape.below(place);
+        let kept = |child: usize| self.inner.row(first + child)[0];
+        for child in self.shape.children(place) {
+            let Node { hash, changed, .. } = *self.node(child);
+            if changed {
+                peaks.scratch.changed.push(child);
+            }
+            self.add_counters(child, &mut peaks.scratch.row);
+            peaks.push(hash, changed, &kept);
+        }
+        peaks.finish(&kept)
     }
 
     /// How many children take part, and the root over them.
@@ -302,41 +334,61 @@ struct Scratch {
     hasher: Hasher,
     /// Counters of the node in hand; while children are joined, of every complete subtree.
     row: Vec<u64>,
-    hashes: Vec<Hash>,
+    subtrees: Vec<Subtree>,
+    /// Inner nodes that are new, by the child that their right side begins with.
+    joined: Vec<(usize, Hash)>,
+    /// Children that changed.
+    changed: Vec<Place>,
+}
+
+/// A complete subtree over some of the children of a region.
+struct Subtree {
+    hash: Hash,
+    /// The child that it begins with.
+    first: usize,
+    changed: bool,
 }
 
 /// Complete subtrees over a row of children, largest first, as the frontier of a Merkle tree, each
 /// with its sums.
 struct Peaks<'a> {
     width: usize,
-    count: u32,
+    count: usize,
     scratch: &'a mut Scratch,
 }
 
 impl<'a> Peaks<'a> {
     fn new(width: usize, scratch: &'a mut Scratch) -> Self {
-        scratch.hashes.clear();
         scratch.row.clear();
+        scratch.subtrees.clear();
+        scratch.joined.clear();
+        scratch.changed.clear();
         Self { width, count: 0, scratch }
     }
 
-    fn push(&mut self, hash: Hash, counters: impl FnOnce(&mut Vec<u64>)) {
-        self.scratch.hashes.push(hash);
-        counters(&mut self.scratch.row);
+    /// One more child, whose counters are the last of the row.
+    fn push(&mut self, hash: Hash, changed: bool, kept: &impl Fn(usize) -> Hash) {
+        self.scratch.subtrees.push(Subtree { hash, first: self.count, changed });
         // The new child completes one subtree for each trailing one of the count, like a carry.
-        (0..self.count.trailing_ones()).for_each(|_| self.join());
+        (0..self.count.trailing_ones()).for_each(|_| self.join(kept));
         self.count += 1;
     }
 
     /// Joins the last two subtrees.
-    fn join(&mut self) {
-        let Scratch { hasher, row, hashes } = &mut *self.scratch;
-        let right = hashes.pop().expect("two subtrees");
-        let left = hashes.last_mut().expect("two subtrees");
+    fn join(&mut self, kept: &impl Fn(usize) -> Hash) {
+        let Scratch { hasher, row, subtrees, joined, .. } = &mut *self.scratch;
+        let right = subtrees.pop().expect("two subtrees");
+        let left = subtrees.last_mut().expect("two subtrees");
         let middle = row.len() - self.width;
         let (before, right_counters) = row.split_at_mut(middle);
         let left_counters = &mut before[middle - self.width..];
-        *left = hasher.inner((left, left_counters), (&right, right_counters));
+        left.changed |= right.changed;
+        if left.changed {
+            left.hash = hasher.inner((&left.hash, left_counters), (&right.hash, right_counters));
+            joined.push((right.first, left.hash));
+        } else {
+            left.hash = kept(right.first);
+        }
         for (left, right) in left_counters.iter_mut().zip(right_counters) {
             // A register has fewer than 2^26 units, and each adds less than 2^33 to a counter.
             *left = left.checked_add(*right).expect("sums of 32-bit numbers");
@@ -345,13 +397,13 @@ impl<'a> Peaks<'a> {
     }
 
     /// Leaves one row: the sums.
-    fn finish(mut self) -> Below {
-        while self.scratch.hashes.len() > 1 {
-            self.join();
+    fn finish(mut self, kept: &impl Fn(usize) -> Hash) -> Below {
+        while self.scratch.subtrees.len() > 1 {
+            self.join(kept);
         }
-        let root = self.scratch.hashes.pop().unwrap_or(TreeHead::EMPTY.root);
+        let root = self.scratch.subtrees.pop().map_or(TreeHead::EMPTY.root, |whole| whole.hash);
         self.scratch.row.resize(self.width, 0);
-        Below { count: self.count, root }
+        Below { count: self.count as u32, root }
     }
 }
 
