@@ -10,7 +10,7 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Write as _},
+    io::{self, BufWriter},
     os::unix::fs::FileExt as _,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -167,6 +167,18 @@ impl State {
     /// # Errors
     /// As the file system says; then the file is the old one or the new one, never a mixture.
     pub fn write(&self, name: &str, parts: &[&[u8]]) -> Result<(), StateError> {
+        self.write_with(name, |file| parts.iter().try_for_each(|part| file.write_all(part)))
+    }
+
+    /// The same with a file that is written bit by bit.
+    ///
+    /// # Errors
+    /// As [`State::write`], and as `fill` says.
+    pub fn write_with(
+        &self,
+        name: &str,
+        fill: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+    ) -> Result<(), StateError> {
         let path = self.dir.join(name);
         let parent = path.parent().unwrap_or(&self.dir);
         let replace = || {
@@ -175,9 +187,9 @@ impl State {
                 sync_dir(&self.dir)?;
             }
             let temporary = path.with_extension("tmp");
-            let mut file = File::create(&temporary)?;
-            parts.iter().try_for_each(|part| file.write_all(part))?;
-            file.sync_all()?;
+            let mut file = BufWriter::new(File::create(&temporary)?);
+            fill(&mut file)?;
+            file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
             fs::rename(&temporary, &path)?;
             sync_dir(parent)
         };

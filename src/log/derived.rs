@@ -47,7 +47,8 @@ pub(super) fn save(dir: &Path, ledger: &Ledger, head: &TreeHead) -> io::Result<(
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&head.size.to_be_bytes());
     bytes.extend_from_slice(head.root.as_bytes());
-    let mut bytes = postcard::to_extend(&ledger.snapshot(), bytes).map_err(io::Error::other)?;
+    let mut bytes =
+        postcard::to_extend(&ledger.snapshot_view(), bytes).map_err(io::Error::other)?;
     let digest = sha256(&bytes);
     bytes.extend_from_slice(digest.as_bytes());
     let path = path(dir);

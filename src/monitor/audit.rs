@@ -292,6 +292,7 @@ impl Auditor {
                 }
             }
             Body::Tally(tally) => self.tally(item, tally, &outcome, reach, findings)?,
+            Body::State(_) => self.ledger.forget_sealed(),
             _ => {}
         }
         Ok(())

@@ -80,7 +80,7 @@ impl<S: Source> Monitor<'_, S> {
         });
         prints.sort_unstable();
         if prints != self.known {
-            self.memory.save_derived(CURRENT, prints.as_flattened())?;
+            self.memory.save_derived(CURRENT, |file| file.write_all(prints.as_flattened()))?;
             self.known = prints;
         }
         self.affairs = Some(Affairs { size, contests, counts });

@@ -2,7 +2,7 @@
 //!
 //! A key is part of a SHA-256, so a hit is only a reason to read the entry that named it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, io};
 
 use jejak_proofs::merkle::Hash;
 
@@ -82,19 +82,18 @@ impl Documents {
         }
     }
 
-    /// All of it as bytes.
-    pub fn bytes(&mut self) -> Vec<u8> {
+    /// Writes all of it.
+    pub fn write(&mut self, to: &mut dyn io::Write) -> io::Result<()> {
         self.settle();
-        let mut bytes = Vec::with_capacity(self.sorted.len() * ROW_LEN);
         for (key, place) in &self.sorted {
-            bytes.extend_from_slice(&key.to_be_bytes());
-            bytes.extend_from_slice(&place.index.to_be_bytes());
-            bytes.extend_from_slice(&place.unit.to_be_bytes());
+            to.write_all(&key.to_be_bytes())?;
+            to.write_all(&place.index.to_be_bytes())?;
+            to.write_all(&place.unit.to_be_bytes())?;
         }
-        bytes
+        Ok(())
     }
 
-    /// What [`Documents::bytes`] wrote; `None` if it is something else.
+    /// What [`Documents::write`] wrote; `None` if it is something else.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (rows, rest) = bytes.as_chunks::<ROW_LEN>();
         let number = |bytes: &[u8]| bytes.iter().fold(0, |n, byte| n << 8 | u64::from(*byte));
@@ -135,7 +134,8 @@ mod tests {
             assert_eq!(documents.first(&hash(early), place(number)), Some(place(early)));
         }
         assert_eq!(documents.len(), 20_000);
-        let bytes = documents.bytes();
+        let mut bytes = Vec::new();
+        documents.write(&mut bytes).unwrap();
         let mut again = Documents::from_bytes(&bytes).unwrap();
         for number in 0..20_000 {
             assert_eq!(again.first(&hash(number), place(0)), Some(place(number)));

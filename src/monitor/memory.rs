@@ -7,11 +7,14 @@
 //! one record of progress with the findings. What is derived may be lost; the rest is read whole or
 //! not at all.
 
+use std::io;
+
 use jejak_proofs::{
-    merkle::{Frontier, Hash, NodeId, TILE_WIDTH, TreeHead, sha256},
+    merkle::{Frontier, HASH_LEN, Hash, NodeId, TILE_WIDTH, TreeHead, sha256},
     note::{Checkpoint, Policy, UnverifiedCheckpoint},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest as _, Sha256};
 
 use super::{finding::Finding, report::Summary};
 use crate::state::{HashFile, State, StateError};
@@ -232,19 +235,47 @@ impl Memory {
         Ok(name)
     }
 
-    /// Keeps what is derived from the log, in a file of its own.
-    pub fn save_derived(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
-        self.state.write(name, &[sha256(bytes).as_bytes(), bytes])
+    /// Keeps what is derived from the log, in a file of its own that ends in the SHA-256 of the
+    /// rest.
+    pub fn save_derived(
+        &self,
+        name: &str,
+        fill: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+    ) -> Result<(), StateError> {
+        self.state.write_with(name, |file| {
+            let mut hashed = Hashed { file, digest: Sha256::new() };
+            fill(&mut hashed)?;
+            let Hashed { file, digest } = hashed;
+            file.write_all(&digest.finalize())
+        })
     }
 
     /// What was kept; `None` if there is nothing or it is not whole, since the log can be replayed.
     pub fn derived(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
         let Some(mut bytes) = self.state.read(name)? else { return Ok(None) };
-        let hash_len = size_of::<Hash>();
-        let whole = bytes.len() >= hash_len
-            && sha256(&bytes[hash_len..]).as_bytes()[..] == bytes[..hash_len];
-        bytes.drain(..hash_len.min(bytes.len()));
+        let whole = bytes
+            .split_last_chunk()
+            .is_some_and(|(kept, digest)| sha256(kept).as_bytes() == digest);
+        bytes.truncate(bytes.len().saturating_sub(HASH_LEN));
         Ok(whole.then_some(bytes))
+    }
+}
+
+/// What goes into a file, hashed on the way.
+struct Hashed<'a> {
+    file: &'a mut dyn io::Write,
+    digest: Sha256,
+}
+
+impl io::Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.digest.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

@@ -18,6 +18,7 @@ mod manifest;
 mod recap;
 mod refusal;
 mod register;
+mod saved;
 mod snapshot;
 mod standing;
 mod state;
@@ -53,7 +54,7 @@ pub use register::{
     Contest, ContestRegister, NAME_DIGITS_MAX, NAME_LEN_MAX, OPTIONS_MAX, REGISTER_LEN_MAX,
     RegisterError, RegisterErrorKind, Slot, SpellError, UNIT_HEADER, Unit, UnitRegister,
 };
-pub use snapshot::{Snapshot, SnapshotError};
+pub use snapshot::{Snapshot, SnapshotError, SnapshotView};
 pub use standing::Standing;
 pub use state::{STATE_GAP_MAX, STATE_LEN_MAX, State};
 pub use statement::{Ballots, Children, Count, DOCS_MAX, Doc, Media, Reason, Sexes, Tally, Voters};

@@ -11,11 +11,11 @@ use alloc::{
     vec::Vec,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
     authority::Authority,
-    chains::{ChainHead, ChainId, ChainOwner, Names, Newest, UnitNumbers},
+    chains::{ChainId, ChainOwner, Names, Newest, UnitNumbers},
     entry::{Body, Entry},
     ids::{Id, UnitCode},
     keybook::Key,
@@ -23,13 +23,24 @@ use super::{
     manifest::Election,
     recap::Trail,
     register::{ContestRegister, UnitRegister},
-    statement::Count,
+    saved::{SavedChains, SavedTrails, write_chains, write_trails},
 };
-use crate::{merkle::Hash, note::VerifierKey};
+use crate::note::VerifierKey;
 
 /// Everything that a [`Ledger`] holds but the registers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Snapshot {
+#[serde(transparent)]
+pub struct Snapshot(Parts<SavedChains, SavedTrails>);
+
+/// A [`Snapshot`] that borrows what is large, to be written: with the same bytes, if the trails
+/// come in the same order.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct SnapshotView<'a>(Parts<ChainsOf<'a>, TrailsOf<'a>>);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename = "Snapshot")]
+struct Parts<C, T> {
     origin: Box<str>,
     size: u64,
     genesis: Option<[u8; 32]>,
@@ -38,29 +49,31 @@ pub struct Snapshot {
     keys: Vec<SavedKey>,
     roots: Vec<u32>,
     revoked: Vec<(u32, bool)>,
-    chains: Vec<SavedChain>,
+    chains: C,
     units: UnitNumbers,
     names: Names,
     frozen: bool,
-    trails: Vec<SavedTrail>,
+    trails: T,
     /// Key numbers of attestations, with the chain and `seq` of their tallies.
     attested: Vec<(ChainId, u32, u32)>,
     covered: u64,
 }
 
-/// What the log says about one contest in one unit, by their numbers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct SavedTrail {
-    contest: u32,
-    unit: u32,
-    trail: [u8; 32],
-    indexes: Vec<u64>,
+#[derive(Debug)]
+struct ChainsOf<'a>(&'a Ledger);
+
+impl Serialize for ChainsOf<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        write_chains(&self.0.chains, serializer)
+    }
 }
 
-impl SavedTrail {
-    fn restore(self) -> ((u32, u32), Trail) {
-        let (entries, trail) = (self.indexes.len() as u32, Hash::new(self.trail));
-        ((self.contest, self.unit), Trail { entries, trail, indexes: self.indexes })
+#[derive(Debug)]
+struct TrailsOf<'a>(&'a Ledger);
+
+impl Serialize for TrailsOf<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        write_trails(self.0, serializer)
     }
 }
 
@@ -73,17 +86,6 @@ struct SavedKey {
     granter: Option<u32>,
     depth: u8,
     index: u64,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct SavedChain {
-    chain: ChainId,
-    index: u64,
-    leaf: [u8; 32],
-    seq: u32,
-    withdrawn: bool,
-    counts: Vec<Count>,
-    replaced: Vec<[u8; 32]>,
 }
 
 /// Why a snapshot cannot be taken up: replay the log instead.
@@ -101,6 +103,17 @@ pub enum SnapshotError {
 impl Ledger {
     /// The state as plain data.
     pub fn snapshot(&self) -> Snapshot {
+        let chains = SavedChains { chains: self.chains.clone(), whole: true };
+        let trails = SavedTrails(self.all_trails().into_iter().collect());
+        Snapshot(self.parts(chains, trails))
+    }
+
+    /// The state as plain data, to be written without a copy of all of it.
+    pub fn snapshot_view(&self) -> SnapshotView<'_> {
+        SnapshotView(self.parts(ChainsOf(self), TrailsOf(self)))
+    }
+
+    fn parts<C, T>(&self, chains: C, trails: T) -> Parts<C, T> {
         let key = |key: &Arc<Key>| SavedKey {
             vkey: key.verifier.to_string(),
             role: key.role.clone(),
@@ -110,17 +123,8 @@ impl Ledger {
             depth: key.depth,
             index: key.index,
         };
-        let chain = |(chain, newest): (&ChainId, &Newest)| SavedChain {
-            chain: *chain,
-            index: newest.head.index,
-            leaf: *newest.head.leaf.as_bytes(),
-            seq: newest.head.seq,
-            withdrawn: newest.withdrawn,
-            counts: self.chains.values(newest).counts().collect(),
-            replaced: self.chains.replaced(chain).iter().map(|leaf| *leaf.as_bytes()).collect(),
-        };
         let election = self.election.as_deref();
-        Snapshot {
+        Parts {
             origin: self.origin.clone(),
             size: self.size,
             genesis: self.genesis.map(|hash| *hash.as_bytes()),
@@ -128,24 +132,14 @@ impl Ledger {
             keys: self.authority.keys.iter().map(key).collect(),
             roots: self.authority.roots.iter().copied().collect(),
             revoked: self.authority.revoked.iter().map(|(key, subtree)| (*key, *subtree)).collect(),
-            chains: self.chains.iter().map(chain).collect(),
+            chains,
             units: self.units.clone(),
             names: self.names.clone(),
             frozen: self.frozen,
-            trails: self.saved_trails(),
+            trails,
             attested: self.attested.iter().copied().collect(),
             covered: self.covered,
         }
-    }
-
-    fn saved_trails(&self) -> Vec<SavedTrail> {
-        let saved = |((contest, unit), trail): ((u32, u32), Trail)| SavedTrail {
-            contest,
-            unit,
-            trail: *trail.trail.as_bytes(),
-            indexes: trail.indexes,
-        };
-        self.all_trails().into_iter().map(saved).collect()
     }
 
     /// Takes up a snapshot, with the entry of the manifest that was in force and its registers.
@@ -154,11 +148,12 @@ impl Ledger {
     /// Fails if the parts do not belong together. Whether the snapshot is true to the log is for
     /// the caller to check, or to trust as far as its own disk.
     pub fn restore(
-        mut snapshot: Snapshot,
+        snapshot: Snapshot,
         manifest: &Entry,
         units: Arc<UnitRegister>,
         contests: Arc<ContestRegister>,
     ) -> Result<Self, SnapshotError> {
+        let Snapshot(mut snapshot) = snapshot;
         let Body::Manifest(body) = manifest.body() else { return Err(SnapshotError::Manifest) };
         let Some((index, leaf)) = snapshot.manifest else { return Err(SnapshotError::Manifest) };
         if leaf != *manifest.leaf().as_bytes() {
@@ -194,69 +189,67 @@ impl Ledger {
         ledger.names = snapshot.names;
         ledger.frozen = snapshot.frozen;
         ledger.attested = snapshot.attested.into_iter().collect();
-        let trails = snapshot.trails.into_iter().map(SavedTrail::restore).collect();
-        ledger.restore_recap(&election, trails, snapshot.covered);
+        ledger.restore_recap(&election, snapshot.trails.0, snapshot.covered);
         Ok(ledger)
     }
 
     /// Takes the chains out of a snapshot; says whether they, and what it says about them, point
     /// at what there is.
-    fn restore_chains(&mut self, snapshot: &mut Snapshot, election: &Election) -> bool {
+    fn restore_chains(
+        &mut self,
+        snapshot: &mut Parts<SavedChains, SavedTrails>,
+        election: &Election,
+    ) -> bool {
         let mut widths = BTreeMap::new();
         for contest in election.contests.contests() {
             let number = snapshot.names.contests.get(contest.id.as_str());
             // Votes, valid, invalid, total.
             widths.extend(number.map(|number| (number, contest.options.len() + 3)));
         }
-        let mut whole = snapshot.covered <= snapshot.size;
-        for saved in core::mem::take(&mut snapshot.chains) {
-            let SavedChain { chain, index, leaf, seq, withdrawn, counts, replaced } = saved;
-            whole &= replaced.len() == seq as usize
-                && widths.get(&chain.contest) == Some(&counts.len())
-                && index < snapshot.size;
-            let head = ChainHead { index, leaf: Hash::new(leaf), seq };
-            let replaced = replaced.into_iter().map(Hash::new).collect();
-            self.chains.restore(chain, head, withdrawn, counts, replaced);
-        }
-        let known = |(chain, _): (&ChainId, &Newest)| {
+        self.chains = core::mem::take(&mut snapshot.chains.chains);
+        let known = |(chain, newest): (&ChainId, &Newest)| {
+            let counts = self.chains.values(newest).counts().count();
             let owner = match chain.owner {
                 ChainOwner::Official => true,
                 ChainOwner::Key(number) => self.authority.mandated(number),
             };
             let names = snapshot.names.knows(chain.contest, chain.round);
-            owner && names && snapshot.units.knows(chain.unit)
+            let inside =
+                newest.head.index < snapshot.size && widths.get(&chain.contest) == Some(&counts);
+            owner && names && inside && snapshot.units.knows(chain.unit)
         };
         let attested = |(chain, seq, key): &(ChainId, u32, u32)| {
             let tally = self.chains.head(chain).is_some_and(|head| *seq <= head.seq);
             tally && self.authority.mandated(*key)
         };
-        let placed = |trail: &SavedTrail| {
+        let placed = |((contest, unit), trail): (&(u32, u32), &Trail)| {
             let inside = trail.indexes.last().is_some_and(|last| *last < snapshot.size);
             let rising = trail.indexes.is_sorted_by(|a, b| a < b);
-            let about = widths.contains_key(&trail.contest) && snapshot.units.knows(trail.unit);
+            let about = widths.contains_key(contest) && snapshot.units.knows(*unit);
             inside && rising && about
         };
-        whole
+        snapshot.covered <= snapshot.size
+            && snapshot.chains.whole
             && self.chains.iter().all(known)
             && snapshot.attested.iter().all(attested)
-            && snapshot.trails.iter().all(placed)
+            && snapshot.trails.0.iter().all(placed)
     }
 }
 
 impl Snapshot {
     /// Number of entries that the snapshot stands for.
     pub fn size(&self) -> u64 {
-        self.size
+        self.0.size
     }
 
     /// Index of the manifest that was in force.
     pub fn manifest_index(&self) -> Option<u64> {
-        self.manifest.map(|(index, _)| index)
+        self.0.manifest.map(|(index, _)| index)
     }
 
     /// Origin of the log.
     pub fn origin(&self) -> &str {
-        &self.origin
+        &self.0.origin
     }
 }
 

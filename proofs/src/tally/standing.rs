@@ -41,6 +41,12 @@ impl Ledger {
         self.sealed.as_ref()
     }
 
+    /// Lets go of what the newest state committed to: an audit has no readers of it, and it costs
+    /// as much again as what changes.
+    pub fn forget_sealed(&mut self) {
+        self.sealed = None;
+    }
+
     /// Entries that no state covers.
     pub fn unsealed(&self) -> u64 {
         self.size - self.covered

@@ -39,6 +39,10 @@ fn a_restored_ledger_is_the_same() {
     assert_eq!((snapshot.size(), snapshot.origin()), (world.ledger.size(), ORIGIN));
     assert_eq!(snapshot.manifest_index(), Some(world.ledger.size() - 1));
     let text = world.state();
+    // What is written without a copy says the same.
+    let view = serde_json::to_string(&world.ledger.snapshot_view()).unwrap();
+    let viewed = restore_with(&world, serde_json::from_str(&view).unwrap(), &manifest).unwrap();
+    assert_eq!(serde_json::to_string(&viewed.snapshot()).unwrap(), text);
     let ledger = restore_with(&world, serde_json::from_str(&text).unwrap(), &manifest).unwrap();
     let mut again = World { ledger, entries: world.entries.clone() };
     assert_eq!(again.state(), text);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    io,
     sync::Arc,
 };
 
@@ -17,20 +18,24 @@ use crate::{
 const LEDGER: &str = "ledger";
 const DOCUMENTS: &str = "documents";
 
-/// What is kept of a ledger, with the manifest in force.
+/// What is kept of a ledger, with the manifest in force: of one that is written nothing is copied.
 #[derive(Serialize, Deserialize)]
-struct Saved {
-    snapshot: Snapshot,
-    manifest: Vec<u8>,
-    readings: Readings,
+struct Saved<S, M, R, C> {
+    snapshot: S,
+    manifest: M,
+    readings: R,
     /// What [`Known`] learned.
-    codes: BTreeSet<String>,
+    codes: C,
 }
+
+/// The same as it is read.
+type Read = Saved<Snapshot, Vec<u8>, Readings, BTreeSet<String>>;
 
 impl Auditor {
     /// The ledger as it was saved, or an empty one: what is missing is replayed.
     pub fn restore(memory: &Memory, origin: &str) -> Result<Self, StateError> {
-        let saved = memory.derived(LEDGER)?.and_then(|bytes| postcard::from_bytes(&bytes).ok());
+        let saved = memory.derived(LEDGER)?;
+        let saved = saved.and_then(|bytes| postcard::from_bytes::<Read>(&bytes).ok());
         if let Some(saved) = saved
             && let Some(restored) = Self::restore_saved(memory, origin, saved)?
         {
@@ -51,7 +56,7 @@ impl Auditor {
     fn restore_saved(
         memory: &Memory,
         origin: &str,
-        saved: Saved,
+        saved: Read,
     ) -> Result<Option<Self>, StateError> {
         let Saved { snapshot, manifest, readings, codes } = saved;
         let fits = snapshot.origin() == origin && snapshot.size() <= memory.audited();
@@ -91,17 +96,19 @@ impl Auditor {
             return Ok(());
         }
         // The two belong together by their size; a crash between them costs a replay.
-        let documents = [&size.to_be_bytes()[..], &self.documents.bytes()].concat();
-        memory.save_derived(DOCUMENTS, &documents)?;
+        memory.save_derived(DOCUMENTS, |file| {
+            file.write_all(&size.to_be_bytes())?;
+            self.documents.write(file)
+        })?;
         let saved = Saved {
-            snapshot: self.ledger.snapshot(),
-            manifest: self.manifest.clone(),
-            readings: self.readings.clone(),
-            codes: self.known.codes().clone(),
+            snapshot: self.ledger.snapshot_view(),
+            manifest: &self.manifest,
+            readings: &self.readings,
+            codes: self.known.codes(),
         };
-        let bytes = postcard::to_stdvec(&saved).expect("plain data in memory");
-        drop(saved);
-        memory.save_derived(LEDGER, &bytes)?;
+        memory.save_derived(LEDGER, |file| {
+            postcard::to_io(&saved, file).map(drop).map_err(io::Error::other)
+        })?;
         self.saved = size;
         Ok(())
     }
