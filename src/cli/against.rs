@@ -24,8 +24,11 @@ use super::{
     verify::exit_of_checkpoint,
 };
 use crate::{
-    client::{Fetch, FetchError, FetchLimits},
-    monitor::{NotALog, ServeError, bundle, bundle_of, combine, get_all, tile},
+    client::{
+        Fetch, FetchError, FetchLimits,
+        source::{ServeError, bundle, combine, get_all, tile},
+    },
+    monitor::{NotALog, bundle_of},
 };
 
 /// Tiles of leaf hashes fetched at once: half a MiB.

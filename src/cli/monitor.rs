@@ -28,11 +28,11 @@ use super::{
     output::Output,
 };
 use crate::{
-    client::{Fetch, FetchLimits},
+    client::{Fetch, FetchLimits, source::Source},
     clock,
     monitor::{
         ContestSummary, Finding, MemoryError, Monitor, NotALog, OpenError, PollError, Published,
-        Rule, Source, Standing, Verdict, Watch, until_sealed,
+        Rule, Standing, Verdict, Watch, until_sealed,
     },
     state::{State, StateError},
 };

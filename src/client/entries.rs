@@ -1,14 +1,14 @@
 //! Entries by index, each checked against the tree under a checkpoint.
 
-use std::{fmt::Write as _, thread};
+use std::fmt::Write as _;
 
 use jejak_proofs::merkle::{ENTRY_LEN_MAX, Hash, TreeHead, leaf_hash};
 use serde::Deserialize;
 
-use super::fetch::{Fetch, FetchError};
-
-/// Requests under way at once.
-const FETCHES_MAX: usize = 4;
+use super::{
+    fetch::{Fetch, FetchError},
+    source::get_all,
+};
 
 /// Ranges and leaves of one compact proof (SPEC.md, "Limits").
 const PROOF_RANGES_MAX: usize = 16;
@@ -53,7 +53,7 @@ pub fn entries_at(
     head: TreeHead,
     indexes: &[u64],
 ) -> Result<Vec<Vec<u8>>, EntriesError> {
-    let entries = in_parallel(indexes, |index| {
+    let entries = get_all(indexes, |index| {
         Ok::<_, FetchError>(fetch.get(&format!("entry/{index}"), ENTRY_LEN_MAX as u64)?.body)
     })?;
     let leaves: Vec<(u64, Hash)> =
@@ -116,25 +116,6 @@ fn spell(ranges: &[(u64, u64)]) -> String {
     text
 }
 
-/// Gets many things, several at once, in order; the first error counts.
-pub(super) fn in_parallel<I: Copy + Sync, T: Send, E: Send>(
-    ids: &[I],
-    get: impl Fn(I) -> Result<T, E> + Sync,
-) -> Result<Vec<T>, E> {
-    let share = ids.len().div_ceil(FETCHES_MAX).max(1);
-    let get = &get;
-    thread::scope(|scope| {
-        let part = |part: &'_ [I]| part.iter().map(|id| get(*id)).collect::<Result<Vec<T>, E>>();
-        let parts = ids.chunks(share).map(|ids| scope.spawn(move || part(ids)));
-        let parts: Vec<_> = parts.collect();
-        let mut all = Vec::with_capacity(ids.len());
-        for part in parts {
-            all.extend(part.join().expect("a request does not panic")?);
-        }
-        Ok(all)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,13 +136,5 @@ mod tests {
         assert_eq!(sparse[1], ("32".to_owned(), 1));
         let dense = pieces(0..1_025);
         assert_eq!(dense, [("0-1023".to_owned(), 1_024), ("1024".to_owned(), 1)]);
-    }
-
-    #[test]
-    fn answers_come_in_order_and_the_first_error_ends_it() {
-        let ids: Vec<u64> = (0..11).collect();
-        assert_eq!(in_parallel(&ids, |id| Ok::<_, u64>(id * 2)).unwrap()[10], 20);
-        assert_eq!(in_parallel(&ids, |id| if id > 4 { Err(id) } else { Ok(id) }), Err(5));
-        assert_eq!(in_parallel(&[], |id: u64| Ok::<_, u64>(id)), Ok(vec![]));
     }
 }

@@ -4,6 +4,7 @@ mod entries;
 mod fetch;
 mod recap;
 mod replay;
+pub mod source;
 mod submit;
 
 pub use entries::{EntriesError, entries_at};

@@ -1,12 +1,10 @@
 //! One's own replay: every entry under a sealed checkpoint, through the very ledger that the log
 //! admits with. What comes out is believed because it was computed here.
 
-use std::{sync::Arc, sync::mpsc, thread};
+use std::sync::Arc;
 
 use jejak_proofs::{
-    merkle::{
-        BundleId, ENTRY_LEN_MAX, Frontier, Hash, TILE_WIDTH, leaf_hash, parse_bundle, prefix_len,
-    },
+    merkle::{BundleId, Frontier, Hash, leaf_hash, parse_bundle},
     note::{Checkpoint, CheckpointError, NOTE_LEN_MAX, Policy, UnverifiedCheckpoint},
     tally::{
         Body, CheckedEntry, ContestRegister, Entry, FileRef, Ledger, Manifest, REGISTER_LEN_MAX,
@@ -16,8 +14,8 @@ use jejak_proofs::{
 use rayon::prelude::*;
 
 use super::{
-    entries::in_parallel,
     fetch::{Fetch, FetchError},
+    source::{self, ServeError},
 };
 
 /// Bundles fetched at once: 4,096 entries, some 3 MB.
@@ -33,12 +31,9 @@ pub enum ReplayError {
     /// The checkpoint does not verify.
     #[error("the log's checkpoint does not verify: {0}")]
     Checkpoint(#[from] CheckpointError),
-    /// A bundle or a register is not what its path names.
-    #[error("{path} is not what its path names")]
-    Answer {
-        /// Its path.
-        path: String,
-    },
+    /// A bundle or a register did not arrive, or is not what its path names.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
     /// Entry 0 is not the one that the policy pins.
     #[error("entry 0 of this log is not the genesis that the policy pins")]
     Genesis,
@@ -97,21 +92,10 @@ pub fn replay(
         frontier: Frontier::new(),
         refused: None,
     };
-    thread::scope(|scope| {
-        // One chunk waits while one is judged and one is fetched.
-        let (sender, chunks) = mpsc::sync_channel(0);
-        scope.spawn(move || {
-            let ids = BundleId::of_tree(0, size).collect::<Vec<_>>();
-            for group in ids.chunks(BUNDLES_AT_ONCE) {
-                let got = in_parallel(group, |id| Ok((id, bundle(fetch, id)?)));
-                let failed = got.is_err();
-                if sender.send(got).is_err() || failed {
-                    return;
-                }
-            }
-        });
-        chunks.into_iter().try_for_each(|chunk: Result<_, ReplayError>| {
-            replay.judge(&chunk?, &mut |entry, index| seen(entry, index, size))
+    let ids: Vec<BundleId> = BundleId::of_tree(0, size).collect();
+    source::bundles_ahead(fetch, &ids, BUNDLES_AT_ONCE, |groups| {
+        groups.into_iter().try_for_each(|bundles| {
+            replay.judge(&bundles?, &mut |entry, index| seen(entry, index, size))
         })
     })?;
     let Replay { ledger, frontier, refused, .. } = replay;
@@ -145,7 +129,7 @@ impl Replay<'_> {
     ) -> Result<(), ReplayError> {
         let mut items = Vec::new();
         for (id, bytes) in bundles {
-            let malformed = |_| ReplayError::Answer { path: id.path() };
+            let malformed = |_| ServeError::Malformed { path: id.path() };
             items.extend(parse_bundle(*id, bytes).map_err(malformed)?);
         }
         // Signatures are the cost of a replay, and need only the keys: every core works.
@@ -210,23 +194,9 @@ impl Replay<'_> {
         parse: impl Fn(&[u8]) -> Option<(Hash, T)>,
     ) -> Result<T, ReplayError> {
         let path = format!("register/{}", file.sha256);
-        let bytes = self.fetch.get(&path, REGISTER_LEN_MAX as u64)?.body;
+        let bytes = source::file(self.fetch, path.clone(), REGISTER_LEN_MAX as u64)?;
         let named = parse(&bytes).filter(|(sha256, _)| *sha256 == file.sha256);
-        named.map(|(_, register)| register).ok_or(ReplayError::Answer { path })
+        let malformed = ServeError::Malformed { path };
+        named.map(|(_, register)| register).ok_or(ReplayError::Serve(malformed))
     }
-}
-
-/// Gets a bundle of exactly its width; a partial one may have grown into the full one.
-fn bundle(fetch: &Fetch, id: BundleId) -> Result<Vec<u8>, ReplayError> {
-    let full = BundleId { width: TILE_WIDTH, ..id };
-    let len_max = u64::from(TILE_WIDTH) * (2 + ENTRY_LEN_MAX as u64);
-    let mut bytes = match fetch.get(&id.path(), len_max) {
-        Err(FetchError::Refused(refusal)) if refusal.status == 404 && id != full => {
-            fetch.get(&full.path(), len_max)?.body
-        }
-        answer => answer?.body,
-    };
-    let len = prefix_len(&bytes, id.width).map_err(|_| ReplayError::Answer { path: id.path() })?;
-    bytes.truncate(len);
-    Ok(bytes)
 }

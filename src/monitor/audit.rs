@@ -9,7 +9,6 @@ mod saved;
 use std::{
     collections::VecDeque,
     sync::{Arc, mpsc},
-    thread,
 };
 
 use jejak_proofs::{
@@ -24,16 +23,18 @@ use rayon::prelude::*;
 
 use self::meaning::Readings;
 use super::{
-    Monitor, PollError, Source, Watch,
+    Monitor, PollError, Watch,
     documents::Documents,
     finding::{Finding, Rule},
     follow::BUNDLES_AT_ONCE,
     memory::Memory,
     personal::Known,
     revision,
-    source::{self, ServeError},
 };
-use crate::state::StateError;
+use crate::{
+    client::source::{self, Bundle, ServeError, Source},
+    state::StateError,
+};
 
 /// Entries after which the ledger is saved again, so that a restart replays no more than these.
 const SNAPSHOT_EVERY: u64 = 250_000;
@@ -44,9 +45,6 @@ const DOUBLE_SEARCHES_MAX: u32 = 1_000;
 
 /// How an entry begins that is the log's own.
 const STATE_HEADER: &[u8] = b"jejak/state/";
-
-/// A bundle as it was served.
-type Bundle = (BundleId, Vec<u8>);
 
 /// Why a chunk could not be judged to its end.
 enum AuditError {
@@ -108,20 +106,9 @@ impl<S: Source> Monitor<'_, S> {
         };
         auditor.old_bundles.clear();
         let source = self.source;
-        let done = thread::scope(|scope| {
-            let ids = BundleId::of_tree(auditor.ledger.size(), size).collect::<Vec<_>>();
-            // One chunk waits while one is judged and one is fetched.
-            let (sender, chunks) = mpsc::sync_channel(0);
-            scope.spawn(move || {
-                for group in ids.chunks(BUNDLES_AT_ONCE) {
-                    let got = source::get_all(group, |id| Ok((id, source::bundle(source, id)?)));
-                    let failed = got.is_err();
-                    if sender.send(got).is_err() || failed {
-                        return;
-                    }
-                }
-            });
-            self.judge_all(&mut auditor, chunks, watch)
+        let ids: Vec<BundleId> = BundleId::of_tree(auditor.ledger.size(), size).collect();
+        let done = source::bundles_ahead(source, &ids, BUNDLES_AT_ONCE, |groups| {
+            self.judge_all(&mut auditor, groups, watch)
         });
         self.auditor = Some(auditor);
         done

@@ -9,11 +9,13 @@ use jejak_proofs::{
 };
 
 use super::{
-    Monitor, NotALog, PollError, Source, SourceError, Watch,
+    Monitor, NotALog, PollError, Watch,
     finding::{Finding, Rule},
-    source::{self, ServeError},
 };
-use crate::state::StateError;
+use crate::{
+    client::source::{self, ServeError, Source, SourceError},
+    state::StateError,
+};
 
 /// Tiles of leaf hashes fetched at once: half a MiB.
 const TILES_AT_ONCE: usize = 64;

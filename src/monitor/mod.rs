@@ -19,7 +19,6 @@ mod memory;
 mod personal;
 mod report;
 mod revision;
-mod source;
 mod summary;
 mod wait;
 
@@ -31,14 +30,16 @@ use jejak_proofs::{
 };
 
 use self::{audit::Auditor, current::Affairs, memory::Memory};
-use crate::state::{State, StateError};
+use crate::{
+    client::source::{Source, SourceError},
+    state::{State, StateError},
+};
 
 pub use self::{
     affairs::{Published, survey},
     finding::{FieldNumbers, Finding, Proof, Revision, Rule, Side, Verdict, severity_word},
     memory::{MemoryError, bundle_of},
     report::Summary,
-    source::{ServeError, Source, SourceError, bundle, combine, get_all, tile},
     summary::{COUNTED, ContestSummary, RegionSummary, RuleCounts},
     wait::until_sealed,
 };

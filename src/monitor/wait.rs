@@ -7,7 +7,7 @@ use std::{
 
 use jejak_proofs::note::{NOTE_LEN_MAX, UnverifiedCheckpoint};
 
-use super::Source;
+use crate::client::source::Source;
 
 /// How often the log is asked.
 const EVERY: Duration = Duration::from_millis(100);

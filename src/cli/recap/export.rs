@@ -21,7 +21,7 @@ use crate::{
         place::{self, LogArgs, Place},
         verify::exit_of_checkpoint,
     },
-    client::{self, ReplayError, Replayed},
+    client::{self, ReplayError, Replayed, source::ServeError},
 };
 
 /// Export what counts for every unit of a contest, as of the newest sealed checkpoint.
@@ -161,6 +161,7 @@ fn replay(
 fn failure(error: ReplayError) -> Failure {
     let exit = match error {
         ReplayError::Fetch(error) => return place::unreachable(error),
+        ReplayError::Serve(ServeError::Unreachable(_)) => Exit::Unreachable,
         ReplayError::Checkpoint(error) => exit_of_checkpoint(&error),
         ReplayError::Genesis => Exit::Fork,
         ReplayError::Refused { .. } => Exit::RulesBroken,

@@ -15,13 +15,15 @@ use jejak_proofs::{
 use serde::{Deserialize, Serialize};
 
 use super::{AuditError, Auditor, Item, Reach};
-use crate::monitor::{
-    Source,
-    documents::Place,
-    fields::{self, Reading},
-    finding::{FieldNumbers, Finding, Proof, Revision, Rule, Side},
-    memory::bundle_of,
-    revision, source,
+use crate::{
+    client::source::{self, Source},
+    monitor::{
+        documents::Place,
+        fields::{self, Reading},
+        finding::{FieldNumbers, Finding, Proof, Revision, Rule, Side},
+        memory::bundle_of,
+        revision,
+    },
 };
 
 /// Bundles kept for the revisions that come back to them.

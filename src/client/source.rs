@@ -5,6 +5,7 @@ use std::{
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     thread,
     time::Duration,
@@ -15,7 +16,7 @@ use jejak_proofs::merkle::{
     prefix_len,
 };
 
-use crate::client::{Fetch, FetchError};
+use super::fetch::{Fetch, FetchError};
 
 /// Requests under way at once.
 const FETCHES_MAX: usize = 4;
@@ -105,11 +106,10 @@ fn get_cut<T>(
 }
 
 /// Gets a whole file.
-pub(super) fn file(
-    source: &impl Source,
-    path: String,
-    len_max: u64,
-) -> Result<Vec<u8>, ServeError> {
+///
+/// # Errors
+/// As [`ServeError`] says.
+pub fn file(source: &impl Source, path: String, len_max: u64) -> Result<Vec<u8>, ServeError> {
     get_cut(source, &[path], len_max, Some)
 }
 
@@ -155,17 +155,43 @@ pub fn combine(source: &impl Source, plan: &Plan, size: u64) -> Result<Vec<Hash>
     Ok(plan.combine(&hashes).expect("one hash for each node"))
 }
 
-/// Gets many files at once, in order; the first error ends it.
+/// A bundle as it was served.
+pub type Bundle = (BundleId, Vec<u8>);
+
+/// Gets bundles in groups of `at_once`, in order, and hands them to `judge` through a channel: one
+/// group waits while one is judged and one is fetched. It ends with the first error, and when
+/// `judge` drops the channel.
+pub fn bundles_ahead<R>(
+    source: &impl Source,
+    ids: &[BundleId],
+    at_once: usize,
+    judge: impl FnOnce(mpsc::Receiver<Result<Vec<Bundle>, ServeError>>) -> R,
+) -> R {
+    thread::scope(|scope| {
+        let (sender, groups) = mpsc::sync_channel(0);
+        scope.spawn(move || {
+            for group in ids.chunks(at_once) {
+                let got = get_all(group, |id| Ok((id, bundle(source, id)?)));
+                let failed = got.is_err();
+                if sender.send(got).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        judge(groups)
+    })
+}
+
+/// Gets many things, several at once, in order; the first error ends it.
 ///
 /// # Errors
-/// As [`ServeError`] says.
-pub fn get_all<I: Copy + Sync, T: Send>(
+/// As `get` does.
+pub fn get_all<I: Copy + Sync, T: Send, E: Send>(
     ids: &[I],
-    get: impl Fn(I) -> Result<T, ServeError> + Sync,
-) -> Result<Vec<T>, ServeError> {
+    get: impl Fn(I) -> Result<T, E> + Sync,
+) -> Result<Vec<T>, E> {
     let next = AtomicUsize::new(0);
-    let slots: Vec<Mutex<Option<Result<T, ServeError>>>> =
-        ids.iter().map(|_| Mutex::new(None)).collect();
+    let slots: Vec<Mutex<Option<Result<T, E>>>> = ids.iter().map(|_| Mutex::new(None)).collect();
     let work = || {
         while let Some(at) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|at| *at < ids.len())
         {
@@ -185,4 +211,17 @@ pub fn get_all<I: Copy + Sync, T: Send>(
     // Slots are taken in order, so an error stands before every slot that was not reached.
     let filled = slots.into_iter().map_while(|slot| slot.into_inner().ok().flatten());
     filled.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_come_in_order_and_the_first_error_ends_it() {
+        let ids: Vec<u64> = (0..11).collect();
+        assert_eq!(get_all(&ids, |id| Ok::<_, u64>(id * 2)).unwrap()[10], 20);
+        assert_eq!(get_all(&ids, |id| if id > 4 { Err(id) } else { Ok(id) }), Err(5));
+        assert_eq!(get_all(&[], |id: u64| Ok::<_, u64>(id)), Ok(vec![]));
+    }
 }
