@@ -101,6 +101,14 @@ fn stations(recap: &ContestRecap) -> Vec<Place> {
     (0..shape.count() as Place).filter(|place| shape.is_station(*place)).collect()
 }
 
+/// A recap whose hashes are up to date, its stations, and how many updates it has seen since.
+fn settled(options: usize) -> (ContestRecap, Vec<Place>, u32) {
+    let mut recap = reported(options);
+    recap.settle();
+    let stations = stations(&recap);
+    (recap, stations, 0)
+}
+
 /// The `n`th of stations all over the country.
 fn somewhere(stations: &[Place], n: u32) -> Place {
     stations[(u64::from(n) * 7_919_777 % u64::from(STATIONS)) as usize]
@@ -116,9 +124,7 @@ fn build_the_whole_tree(bencher: Bencher, options: usize) {
 
 #[divan::bench(args = OPTIONS)]
 fn one_update(bencher: Bencher, options: usize) {
-    let mut recap = reported(options);
-    recap.settle();
-    let (stations, mut n) = (stations(&recap), 0);
+    let (mut recap, stations, mut n) = settled(options);
     bencher.bench_local(|| {
         n += 1;
         report(&mut recap, somewhere(&stations, n), u64::from(n));
@@ -129,9 +135,7 @@ fn one_update(bencher: Bencher, options: usize) {
 
 #[divan::bench(args = OPTIONS, sample_count = 20, sample_size = 1)]
 fn a_batch_of_5000(bencher: Bencher, options: usize) {
-    let mut recap = reported(options);
-    recap.settle();
-    let (stations, mut n) = (stations(&recap), 0);
+    let (mut recap, stations, mut n) = settled(options);
     bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
         for _ in 0..BATCH {
             n += 1;
@@ -144,9 +148,7 @@ fn a_batch_of_5000(bencher: Bencher, options: usize) {
 /// As a log does it: the recap that was sealed before stays as it is for readers.
 #[divan::bench(args = OPTIONS, sample_count = 20, sample_size = 1)]
 fn a_batch_of_5000_beside_a_sealed_one(bencher: Bencher, options: usize) {
-    let mut recap = reported(options);
-    recap.settle();
-    let (stations, mut n) = (stations(&recap), 0);
+    let (mut recap, stations, mut n) = settled(options);
     bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
         let sealed = recap.clone();
         for _ in 0..BATCH {

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::Write as _,
     net::TcpStream,
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -101,10 +102,8 @@ fn receipts_fail_with_the_code_of_what_is_wrong() {
     jejak(dir, &[&submit[..], &more, &["--patience", "0s"]].concat()).exit(69);
 }
 
-#[test]
-fn separate_hands_make_a_log_together() {
-    let dir = tempfile::tempdir().unwrap();
-    let dir = dir.path();
+/// A manifest of two roots who must both sign, in `m`, and the keys `one`, `two` and `log`.
+fn build_for_two_roots(dir: &Path) {
     let units = root().join("examples/units.csv");
     fs::copy(units, dir.join("units.csv")).unwrap();
     let new = |file: &str, name: &str| {
@@ -116,6 +115,13 @@ fn separate_hands_make_a_log_together() {
         ["--origin", "log.example/2024", "--units", "units.csv", "--contest", "ppwp=01,02"];
     let keys = ["--log-key", &log, "--root", &one, "--root", &two, "--threshold", "2", "-o", "m"];
     jejak(dir, &[&["manifest", "build"][..], &origin, &keys].concat()).exit(0);
+}
+
+#[test]
+fn separate_hands_make_a_log_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    build_for_two_roots(dir);
     let sign = ["sign", "m/manifest.json", "-o", "m/manifest.note", "-k", "one.key"];
     let init = ["init", "log", "--manifest", "m/manifest.note", "--log-key", "log.key"];
     let registers = ["--units", "m/units.csv", "--contests", "m/contests.jsonl"];
@@ -150,17 +156,7 @@ fn separate_hands_make_a_log_together() {
 fn two_hands_sign_one_manifest_one_after_the_other() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let units = super::program::root().join("examples/units.csv");
-    fs::copy(units, dir.join("units.csv")).unwrap();
-    let new = |file: &str, name: &str| {
-        jejak(dir, &["key", "new", file, "--name", name]).exit(0).stdout.trim_end().to_owned()
-    };
-    let (one, two) = (new("one.key", "root/ID"), new("two.key", "root/31"));
-    let log = new("log.key", "log.example/2024");
-    let origin =
-        ["--origin", "log.example/2024", "--units", "units.csv", "--contest", "ppwp=01,02"];
-    let keys = ["--log-key", &log, "--root", &one, "--root", &two, "--threshold", "2", "-o", "m"];
-    jejak(dir, &[&["manifest", "build"][..], &origin, &keys].concat()).exit(0);
+    build_for_two_roots(dir);
     let note = dir.join("m/manifest.note");
     let both = ["sign", "m/manifest.json", "-o", "both.note", "-k", "one.key", "-k", "two.key"];
     jejak(dir, &both).exit(0);

@@ -13,7 +13,7 @@ use super::{
     chains::{ChainHead, ChainId, ChainOwner, Chains, Names, UnitNumbers},
     entry::{Body, CheckedEntry, Entry},
     form::{Flags, check_form},
-    ids::{Id, Word},
+    ids::{Id, UnitCode, Word},
     keybook::{Key, KeyBook},
     manifest::{Election, Manifest, Role},
     recap::{Place, Recap, Sealed, Trails},
@@ -330,22 +330,16 @@ impl Ledger {
         election: &Election,
     ) -> Result<Outcome, Refusal> {
         let signers = self.authority.signers(entry.signers())?;
-        let at = find_place(election, tally.contest.as_str(), tally.unit.as_str())?;
+        let at = self.find(election, &tally.contest, &tally.unit)?;
         check_statement(election, at.contest, tally, at.slot)?;
         let role = check_scope(election, &signers, tally, at.slot)?;
         let owner = match role.official {
             true => ChainOwner::Official,
             false => ChainOwner::Key(signers[0].number()),
         };
-        let numbers = (
-            self.names.contests.get(tally.contest.as_str()),
-            self.names.rounds.get(tally.round.as_str()),
-        );
-        let (Some(contest), Some(round)) = numbers else {
-            unreachable!("every contest and round of a manifest has a number")
-        };
-        let unit = self.units.of(at.slot);
-        let chain = ChainId { unit, contest, round, owner };
+        let round = self.names.rounds.get(tally.round.as_str());
+        let round = round.expect("every round of a manifest has a number");
+        let chain = ChainId { unit: at.unit, contest: at.number, round, owner };
         let replaced = self.chains.head(&chain);
         let extends = match replaced {
             None => tally.seq == 0,
@@ -359,8 +353,25 @@ impl Ledger {
         let flags = check_form(tally, &election.unit_facts(at.slot));
         let head = ChainHead { index: self.size, leaf: entry.leaf(), seq: tally.seq };
         self.chains.advance(chain, head, tally.withdrawn(), counts(at.contest, tally));
-        self.recount(at.index, at.place, unit, entry);
+        self.recount(&at, entry);
         Ok(Outcome { flags, keys: Vec::new(), replaced })
+    }
+
+    /// The contest and the unit of a statement, if the one takes part in the other.
+    fn find<'a>(
+        &self,
+        election: &'a Election,
+        contest: &Id,
+        unit: &UnitCode,
+    ) -> Result<At<'a>, Refusal> {
+        let found = election.contests.find(contest.as_str());
+        let (index, contest) = found.ok_or(Refusal::Invalid(Field::Contest))?;
+        let place = |slot| Some((slot, election.shapes()[index].place(slot)?));
+        let placed = election.units.slot(unit.as_str()).and_then(place);
+        let (slot, place) = placed.ok_or(Refusal::Invalid(Field::Unit))?;
+        let number = self.names.contests.get(contest.id.as_str());
+        let number = number.expect("every contest of a manifest has a number");
+        Ok(At { contest, index, number, slot, place, unit: self.units.of(slot) })
     }
 
     /// Takes what a key of a role that is not official says about one logged tally, once.
@@ -372,11 +383,8 @@ impl Ledger {
     ) -> Result<Outcome, Refusal> {
         let signers = self.authority.signers(entry.signers())?;
         let Attestation { contest, unit, leaf, .. } = attestation;
-        let at = find_place(election, contest.as_str(), unit.as_str())?;
-        let number = self.names.contests.get(contest.as_str());
-        let number = number.ok_or(Refusal::Invalid(Field::Contest))?;
-        let unit = self.units.of(at.slot);
-        let found = self.chains.find(number, unit, leaf);
+        let at = self.find(election, contest, unit)?;
+        let found = self.chains.find(at.number, at.unit, leaf);
         let (chain, seq) = found.ok_or(Refusal::Invalid(Field::Leaf))?;
         let covers = |key: &Arc<Key>| covers(key, election, contest, at.slot);
         let role = election.role(signers[0].role().as_str());
@@ -386,18 +394,23 @@ impl Ledger {
         if !self.attested.insert((chain, seq, signers[0].number())) {
             return Err(Refusal::Duplicate);
         }
-        self.recount(at.index, at.place, unit, entry);
+        self.recount(&at, entry);
         Ok(Outcome::default())
     }
 }
 
-/// Where a statement belongs: contest and unit, in the registers and in the recap.
-struct At<'a> {
+/// Where a statement belongs: contest and unit, in the registers, in the recap, and by the numbers
+/// that outlast a register.
+pub(super) struct At<'a> {
     contest: &'a Contest,
     /// Place of the contest in its register.
-    index: usize,
+    pub index: usize,
+    /// Number of the contest.
+    number: u32,
     slot: Slot,
-    place: Place,
+    pub place: Place,
+    /// Number of the unit.
+    pub unit: u32,
 }
 
 /// The numbers of a tally in the order in which they are kept.
@@ -409,16 +422,6 @@ fn counts<'a>(contest: &'a Contest, tally: &'a Tally) -> impl Iterator<Item = Co
 /// The options of a contest, in order.
 fn options<'a>(election: &'a Election, contest: &str) -> Option<&'a [Id]> {
     election.contests.find(contest).map(|(_, found)| &*found.options)
-}
-
-/// The contest and the unit of a statement, if the one takes part in the other.
-fn find_place<'a>(election: &'a Election, contest: &str, unit: &str) -> Result<At<'a>, Refusal> {
-    let (index, contest) =
-        election.contests.find(contest).ok_or(Refusal::Invalid(Field::Contest))?;
-    let place = |slot| Some((slot, election.shapes()[index].place(slot)?));
-    let (slot, place) =
-        election.units.slot(unit).and_then(place).ok_or(Refusal::Invalid(Field::Unit))?;
-    Ok(At { contest, index, slot, place })
 }
 
 /// Whether the statement is whole by itself: known round and basis, every option once, children

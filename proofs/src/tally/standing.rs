@@ -6,7 +6,7 @@ use super::{
     chains::{ChainHead, ChainId, ChainOwner, Newest},
     entry::Entry,
     ids::{KeyRef, Word},
-    ledger::Ledger,
+    ledger::{At, Ledger},
     manifest::Election,
     recap::{Place, Recap, RecordHead, Sealed, Status, Trail, Trails, Values},
     refusal::Refusal,
@@ -89,10 +89,10 @@ impl Ledger {
     }
 
     /// Adds an entry to what the log says about a unit, and reckons its record anew.
-    pub(super) fn recount(&mut self, contest: usize, place: Place, unit: u32, entry: &Entry) {
+    pub(super) fn recount(&mut self, at: &At<'_>, entry: &Entry) {
         let Some(recap) = &mut self.recap else { return };
-        recap.contest_mut(contest).note(place, self.size, &entry.leaf());
-        self.reckon(contest, place, unit);
+        recap.contest_mut(at.index).note(at.place, self.size, &entry.leaf());
+        self.reckon(at.index, at.place, at.unit);
     }
 
     /// Sets the record of a unit to what its chains say.

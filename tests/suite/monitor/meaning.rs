@@ -7,17 +7,8 @@ use serde_json::{Value, json};
 use super::{
     Run,
     fake::{Desk, Fake},
-    wide::{Wide, form, joined, station, withdrawal},
+    wide::{OBSERVER, OFFICIAL, Wide, audited, form, joined, station, withdrawal},
 };
-
-const OFFICIAL: &str = "official/ID";
-const OBSERVER: &str = "observer/ID";
-
-fn audited(log: &Wide) -> Run {
-    let run = Desk::of(&log.entries).run(&Fake::serve(&log.entries), &[]);
-    assert_eq!(run.exit, 0, "{:?} {}", run.lines, run.errors);
-    run
-}
 
 fn only<'a>(run: &'a Run, id: &str) -> &'a Value {
     let found = run.findings(id);

@@ -9,7 +9,14 @@ use jejak_proofs::{
 };
 use serde_json::{Value, json};
 
-use super::election::{ORIGIN, key, key_ref, sign};
+use super::{
+    Run,
+    election::{ORIGIN, key, key_ref, sign},
+    fake::{Desk, Fake},
+};
+
+pub const OFFICIAL: &str = "official/ID";
+pub const OBSERVER: &str = "observer/ID";
 
 /// Stations of each of the two districts of the first province.
 pub const STATIONS: u64 = 5;
@@ -196,4 +203,11 @@ fn manifest() -> Vec<u8> {
         "version": 1,
     });
     sign("manifest", &body, &key("root/ID"))
+}
+
+/// A log that a monitor audited from nothing, and of which it convicted nobody.
+pub fn audited(log: &Wide) -> Run {
+    let run = Desk::of(&log.entries).run(&Fake::serve(&log.entries), &[]);
+    assert_eq!(run.exit, 0, "{:?} {}", run.lines, run.errors);
+    run
 }
