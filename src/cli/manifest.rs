@@ -124,7 +124,7 @@ fn write(args: &BuildArgs, output: &Output) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-/// Whether this can be the origin of a log (SPEC.md, [N2], [E14], [W5]): a name in checkpoints and
+/// Whether this can be the origin of a log (SPEC.md, N2, E14 and W5): a name in checkpoints and
 /// keys, and, after its last slash, in paths.
 pub fn check_origin(origin: &str) -> Result<(), Failure> {
     let fits = |part: &str| {

@@ -99,6 +99,11 @@ pub fn main() -> ExitCode {
     };
     let output = Output::new(cli.json);
     match run(cli.verb, &output) {
+        Ok(Exit::Ok) if output.has_lost() => {
+            let failure = Failure::new(Exit::Failure, "the result could not be written to stdout");
+            output.failure(&failure);
+            failure.exit.into()
+        }
         Ok(exit) => exit.into(),
         Err(failure) => {
             output.failure(&failure);

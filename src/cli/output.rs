@@ -2,6 +2,10 @@
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,15 +16,22 @@ use serde_json::json;
 use super::exit::Failure;
 
 /// Where results go, and in which form.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Output {
     json: bool,
+    /// Whether a result could not be written, though somebody still reads. Clones share it.
+    lost: Arc<AtomicBool>,
 }
 
 impl Output {
     /// Text for people, or one JSON object a line.
     pub fn new(json: bool) -> Self {
-        Self { json }
+        Self { json, lost: Arc::default() }
+    }
+
+    /// Whether a result could not be written: a full disk must not pass for success.
+    pub fn has_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Whether results are JSON.
@@ -34,14 +45,24 @@ impl Output {
             true => serde_json::to_string(object).expect("results are plain data"),
             false => text(),
         };
-        // A reader that has gone away ends the command by the next write, not by a panic.
-        let _ = writeln!(io::stdout().lock(), "{line}");
+        self.print(&line);
+    }
+
+    /// A reader that has gone away has had enough; whatever else fails loses a result.
+    fn print(&self, line: &dyn std::fmt::Display) {
+        let mut stdout = io::stdout().lock();
+        match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                self.lost.store(true, Ordering::Relaxed)
+            }
+            _ => {}
+        }
     }
 
     /// Prints a line for people only.
     pub fn text(&self, line: impl std::fmt::Display) {
         if !self.json {
-            let _ = writeln!(io::stdout().lock(), "{line}");
+            self.print(&line);
         }
     }
 

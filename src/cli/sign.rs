@@ -62,7 +62,13 @@ pub fn run(args: SignArgs, output: &Output) -> Result<Exit, Failure> {
         };
         (draft::sign(&body, &keys)?, args.file.with_extension("note"))
     };
-    let out = args.out.unwrap_or(default);
+    let out = match args.out {
+        Some(out) => out,
+        None => {
+            refuse_other(&default, &args.file, entry.bytes())?;
+            default
+        }
+    };
     files::write(&out, entry.bytes())?;
     let name = out.display().to_string();
     let missing = missing_roots(&entry);
@@ -71,6 +77,16 @@ pub fn run(args: SignArgs, output: &Output) -> Result<Exit, Failure> {
         &json!({"leaf": entry.leaf(), "file": name, "missing": missing}),
     );
     Ok(Exit::Ok)
+}
+
+/// A body that is signed again would throw away the signatures that others put under the first.
+fn refuse_other(note: &Path, file: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    if note == file || !note.exists() || files::read(note)? == bytes {
+        return Ok(());
+    }
+    let name = note.display();
+    Err(Failure::config(format!("{name} is there already, and says or carries something else"))
+        .next(format!("jejak sign {name} -k KEY adds a signature; remove it to begin anew")))
 }
 
 /// How every entry begins, and no JSON.

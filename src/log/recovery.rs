@@ -483,11 +483,12 @@ fn spawn(
         let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Fatal::Panicked));
         if let Err(fatal) = result {
             tracing::error!(log = shared.origin, cause = %fatal, "the log has stopped");
+            // Closed first: whoever is told that the log has stopped finds it so.
+            shared.pool.abandon();
             // The first cause stays: what fails after it fails because of it.
             shared.fatal.send_modify(|first| {
                 first.get_or_insert_with(|| Arc::new(fatal));
             });
-            shared.pool.abandon();
         }
     };
     thread::Builder::new().name(name.into()).spawn(work).expect("the system can start a thread")

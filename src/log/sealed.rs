@@ -45,8 +45,13 @@ impl SealedView {
 
     /// What stands in for a sealed tree in a log that makes no states.
     pub(super) fn unsealed(view: &View) -> Self {
-        let View { checkpoint, head, note, time_ms, .. } = view.clone();
-        Self { checkpoint, head, note, time_ms, state: None }
+        Self {
+            checkpoint: view.checkpoint.clone(),
+            head: view.head,
+            note: view.note.clone(),
+            time_ms: view.time_ms,
+            state: None,
+        }
     }
 
     /// Index and leaf hash of the state entry.

@@ -145,10 +145,7 @@ impl Sequencer {
     }
 
     fn seal_if_due(&mut self) -> Result<(), Fatal> {
-        match self.seal_at() {
-            Some(due) if due <= Instant::now() => self.seal(),
-            _ => Ok(()),
-        }
+        if self.is_seal_due() { self.seal() } else { Ok(()) }
     }
 
     /// Seals what no state covers, whether it is due or not. Without room on the disk it stays
@@ -224,8 +221,11 @@ impl Sequencer {
         let batch = self.reserve(batch)?;
 
         let mut admitted = self.admit(&batch)?;
-        if !admitted.entries.is_empty() && self.is_seal_due() {
-            self.append_state(&mut admitted)?;
+        if !admitted.entries.is_empty() {
+            self.unsealed_since.get_or_insert_with(Instant::now);
+            if self.is_seal_due() {
+                self.append_state(&mut admitted)?;
+            }
         }
         // Memory: the ledger stands after the batch. Disk: nothing has changed.
         let results = std::mem::take(&mut admitted.results);
@@ -259,21 +259,18 @@ impl Sequencer {
         // Disk: the batch is committed, and survives a power cut. Nobody outside knows of it yet.
 
         let checkpoint = Checkpoint::sign(record.head, &self.key)?;
-        self.publish(grown, checkpoint, &record, admitted)
+        let view = self.publish(grown, checkpoint, &record, admitted)?;
         // Disk: full tiles and `checkpoint` are in place, not synced; the journal has it all.
         // Memory: readers see the new tree.
+        Ok(view)
     }
 
-    /// Whether the batch that was just admitted must end in a state.
-    fn is_seal_due(&mut self) -> bool {
-        if self.seal_after.is_none() || self.ledger.unsealed() == 0 {
-            return false;
-        }
-        let since = *self.unsealed_since.get_or_insert_with(Instant::now);
-        // A freeze is the last entry but for the state that covers it.
-        self.seal_after.is_some_and(|after| since.elapsed() >= after)
-            || self.ledger.unsealed() >= UNSEALED_MAX
-            || self.ledger.frozen()
+    /// Whether the batch that was just admitted must end in a state: an entry has waited for long
+    /// enough, or there are many, or the log ends here but for the state that covers the freeze.
+    fn is_seal_due(&self) -> bool {
+        let waited = |due| due <= Instant::now();
+        let many = self.ledger.unsealed() >= UNSEALED_MAX;
+        self.seal_at().is_some_and(|due| waited(due) || many || self.ledger.frozen())
     }
 
     /// Ends a batch with the state that covers everything before it.

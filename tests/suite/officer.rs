@@ -170,6 +170,13 @@ fn two_hands_sign_one_manifest_one_after_the_other() {
     let early = jejak(dir, &[&init[..], &registers].concat()).exit(78);
     assert!(early.stderr.contains("root signatures are missing: root/31+"), "{}", early.stderr);
 
+    // A hand that signs the body again does not throw away the signature that is there.
+    let before = fs::read(&note).unwrap();
+    let again = jejak(dir, &["sign", "m/manifest.json", "-k", "two.key"]).exit(78);
+    assert!(again.stderr.contains("next: jejak sign m/manifest.note"), "{}", again.stderr);
+    assert_eq!(fs::read(&note).unwrap(), before);
+    jejak(dir, &["sign", "m/manifest.json", "-k", "one.key"]).exit(0);
+
     // The second hand has the note alone; the lines stand in their one order, whoever was first.
     let second = jejak(dir, &["sign", "m/manifest.note", "-k", "two.key"]).exit(0);
     assert!(second.stdout.contains("next: jejak init D --manifest m/manifest.note"));

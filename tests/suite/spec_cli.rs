@@ -269,7 +269,7 @@ fn output_that_goes_nowhere_is_no_panic() {
     let cases: [(&[&str], [i32; 2]); 5] = [
         (&["completions", "zsh"], [1, 0]),
         (&["--help"], [0, 0]),
-        (&["verify", "log/policy"], [0, 0]),
+        (&["verify", "log/policy"], [1, 0]),
         (&["verify", units], [1, 1]),
         (&["frobnicate"], [2, 2]),
     ];

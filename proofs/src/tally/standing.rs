@@ -90,7 +90,7 @@ impl Ledger {
 
     /// Adds an entry to what the log says about a unit, and reckons its record anew.
     pub(super) fn recount(&mut self, at: &At<'_>, entry: &Entry) {
-        let Some(recap) = &mut self.recap else { return };
+        let recap = self.recap.as_mut().expect("a manifest in force has a recap");
         recap.contest_mut(at.index).note(at.place, self.size, &entry.leaf());
         self.reckon(at.index, at.place, at.unit);
     }

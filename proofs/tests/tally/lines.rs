@@ -61,6 +61,27 @@ fn co_signers_of_one_name_ascend_by_key_id() {
 }
 
 #[test]
+fn keys_sign_one_after_the_other_in_any_order() {
+    let world = World::new();
+    let (kpps, ppk, saksi) = (key(KPPS), key(PPK), key(SAKSI));
+    let body = station_tally(&world);
+    let whole = note(&body.text(), &[&kpps, &ppk, &saksi]);
+    let one = Entry::parse(body.sign(&[&kpps]).as_bytes()).unwrap();
+    for (second, third) in [(&saksi, &ppk), (&ppk, &saksi)] {
+        let two = Entry::parse(one.countersign(&[second]).as_bytes()).unwrap();
+        assert_eq!(two.countersign(&[third]).into_bytes(), whole);
+    }
+    assert_eq!(one.countersign(&[&saksi, &ppk]).into_bytes(), whole);
+    // Who has signed changes nothing; who signs twice at once, or is misused, is refused.
+    let whole = Entry::parse(&whole).unwrap();
+    assert_eq!(whole.countersign(&[&ppk, &kpps]).as_bytes(), whole.bytes());
+    let text = body.text();
+    let lines = [kpps.sign_line(&text), relabel(&saksi.sign_line(&text), &ppk)];
+    let misused = Entry::parse(compose(&text, &lines).as_bytes()).unwrap();
+    assert_malformed(misused.countersign(&[&ppk]).as_bytes());
+}
+
+#[test]
 fn manifests_have_no_author_and_their_lines_ascend() {
     let text = manifest(&founding_manifest()).text();
     let [a, b, c] = ROOTS.map(key);

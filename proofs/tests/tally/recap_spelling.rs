@@ -178,3 +178,14 @@ fn at_most_four_mebibytes_are_read() {
     assert!(matches!(error(RECAP_PROOF_LEN_MAX), RecapProofError::Receipt(_)));
     assert_eq!(error(RECAP_PROOF_LEN_MAX + 1), form("longer than 4 MiB"));
 }
+
+// A line that no hash and no signature covers could carry anything.
+#[test]
+fn the_receipt_has_no_extra_line() {
+    let (text, [.., receipt]) = parts();
+    let header = "c2sp.org/tlog-proof@v1\n";
+    let extra = receipt.replacen(header, &format!("{header}extra AAAA\n"), 1);
+    assert!(Receipt::parse(extra.as_bytes()).is_ok(), "a receipt alone may have one");
+    let other = text.replacen(&receipt, &extra, 1);
+    assert_eq!(refused(&other), form("the receipt has data that nothing proves"));
+}

@@ -131,7 +131,7 @@ pub fn run(args: ImportArgs, output: &Output) -> Result<Exit, Failure> {
         number,
         book: Mutex::new(book),
         counts: Mutex::default(),
-        output: *output,
+        output: output.clone(),
         bar,
     };
     let result = import.send_all(&todo);

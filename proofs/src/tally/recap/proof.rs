@@ -204,6 +204,9 @@ impl RecapProof {
             _ => return Err(form("the second part is not a state entry")),
         };
         let receipt = Receipt::parse(receipt.as_bytes())?;
+        if receipt.extra.is_some() {
+            return Err(form("the receipt has data that nothing proves"));
+        }
         Ok(Self { path, state, receipt })
     }
 
