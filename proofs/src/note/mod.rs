@@ -5,6 +5,7 @@
 //! [`UnverifiedCheckpoint`], [`Receipt`]); a [`Checkpoint`] exists only if its signature verified
 //! or it was signed here.
 
+mod add_checkpoint;
 mod checkpoint;
 mod cosignature;
 mod evidence;
@@ -17,6 +18,7 @@ mod signer;
 #[cfg(test)]
 mod speccheck;
 
+pub use add_checkpoint::{ADD_CHECKPOINT_PROOF_LEN_MAX, AddCheckpoint, AddCheckpointError};
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointFault, UnverifiedCheckpoint};
 pub use cosignature::{COSIGNATURE_TIME_MAX, CosigningKey};
 pub use evidence::{Conviction, EVIDENCE_LEN_MAX, Evidence, EvidenceError, EvidencePart};

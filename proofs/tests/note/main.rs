@@ -1,5 +1,6 @@
 //! Signed notes and everything built on them, against known answers and tables of what is refused.
 
+mod add_checkpoint;
 mod checkpoint;
 mod cosignature;
 mod evidence;
