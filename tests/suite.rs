@@ -2,6 +2,8 @@
 
 #[path = "suite/audit_log.rs"]
 mod audit_log;
+#[path = "suite/cosign.rs"]
+mod cosign;
 #[path = "suite/demo.rs"]
 mod demo;
 #[path = "suite/directory.rs"]
@@ -10,6 +12,8 @@ mod directory;
 mod election;
 #[path = "suite/export.rs"]
 mod export;
+#[path = "suite/fake_witness.rs"]
+mod fake_witness;
 #[path = "suite/fetch.rs"]
 mod fetch;
 #[path = "suite/fixture.rs"]
@@ -80,5 +84,7 @@ mod spec_world;
 mod succession;
 #[path = "suite/tidy.rs"]
 mod tidy;
+#[path = "suite/upgrade.rs"]
+mod upgrade;
 #[path = "suite/verify.rs"]
 mod verify;

@@ -9,7 +9,7 @@ use jejak_proofs::{
 };
 
 use super::{
-    AuditError, CHECKPOINT, View,
+    AuditError, CHECKPOINT, View, WITNESSED,
     finding::Damage,
     source::{Fault, Source},
     tree::{BUNDLE_LEN_MAX, Tree},
@@ -108,7 +108,8 @@ fn listed(
     let in_log = source.log().is_some();
     let finding = match path {
         CHECKPOINT => None,
-        "lock" if in_log => None,
+        // Compared with the tree, as the checkpoint is.
+        "lock" | WITNESSED if in_log => None,
         DESCRIPTION if !in_log => None,
         // What a process that was killed leaves behind, or one that is at work.
         _ if path.ends_with(".tmp") || (in_log && path.starts_with("tmp/")) => None,

@@ -49,6 +49,8 @@ const FETCHES: usize = 8;
 
 /// The file that holds the newest checkpoint.
 const CHECKPOINT: &str = "checkpoint";
+/// The file of a log that holds the newest checkpoint that a quorum cosigned.
+const WITNESSED: &str = "witnessed";
 
 /// Why an audit has no result.
 #[derive(Debug, thiserror::Error)]
@@ -139,6 +141,8 @@ fn check_all(
 struct View {
     /// All files, where they can be listed.
     paths: Option<Vec<String>>,
+    /// The file `witnessed` of a log, or what is wrong with it.
+    witnessed: Option<Result<Checkpoint, Damage>>,
     checkpoint: Option<Checkpoint>,
     journal: JournalView,
     /// The tree to audit.
@@ -154,7 +158,12 @@ impl View {
     fn read(source: &Source, policy: &Policy) -> Result<Self, AuditError> {
         let paths = source.paths()?;
         let mut findings = Vec::new();
-        let checkpoint = match read_checkpoint(source, policy)? {
+        // Before the checkpoint, so that what grows meanwhile only adds to it.
+        let listed = |path: &str| paths.iter().flatten().any(|listed| listed == path);
+        let witnessed = (source.log().is_some() && listed(WITNESSED))
+            .then(|| read_checkpoint(source, WITNESSED, policy))
+            .transpose()?;
+        let checkpoint = match read_checkpoint(source, CHECKPOINT, policy)? {
             Ok(checkpoint) => Some(checkpoint),
             Err(damage) => {
                 findings.push(source.finding(CHECKPOINT, damage));
@@ -179,16 +188,17 @@ impl View {
         let root_known = head.is_some();
         let head = head.unwrap_or(TreeHead { size: known, ..TreeHead::EMPTY });
         let required = signed.map_or(head.size, |signed| signed.size);
-        Ok(Self { paths, checkpoint, journal, head, root_known, required, findings })
+        Ok(Self { paths, witnessed, checkpoint, journal, head, root_known, required, findings })
     }
 }
 
-/// The checkpoint that was published, or what is wrong with its file.
+/// The checkpoint in a file, or what is wrong with it.
 fn read_checkpoint(
     source: &Source,
+    path: &str,
     policy: &Policy,
 ) -> Result<Result<Checkpoint, Damage>, AuditError> {
-    let bytes = match source.read(CHECKPOINT, NOTE_LEN_MAX as u64) {
+    let bytes = match source.read(path, NOTE_LEN_MAX as u64) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Ok(Err(Damage::Missing)),
         Err(Fault::Damage(damage)) => return Ok(Err(damage)),
@@ -245,6 +255,7 @@ fn whole_tree(
         let path = view.journal.path_of(view.head.size - 1);
         findings.push(source.finding(path, Damage::Root { size: view.head.size }));
     }
+    findings.extend(witnessed(walk, edge, view)?);
     if let Some((start, leaves, heads)) = view.journal.whole() {
         let wrong = match walk.frontier(edge, start.size)? {
             Some(frontier) if frontier.head() == start => first_wrong(frontier, leaves, heads),
@@ -257,6 +268,27 @@ fn whole_tree(
         }));
     }
     Ok(findings)
+}
+
+/// What is wrong with the file `witnessed`, where a log has one.
+fn witnessed(
+    walk: &Walk<'_>,
+    edge: &[(TileId, Row)],
+    view: &View,
+) -> Result<Option<Finding>, AuditError> {
+    let damage = match &view.witnessed {
+        None => None,
+        Some(Err(damage)) => Some(damage.clone()),
+        Some(Ok(signed)) => {
+            let (head, size) = (signed.head(), view.head.size);
+            match head.size > size {
+                true => Some(Damage::Behind { size, known: head.size }),
+                false if walk.leads_to(edge, head)? => None,
+                false => Some(Damage::NotTheTree { head }),
+            }
+        }
+    };
+    Ok(damage.map(|damage| walk.tree.source.finding(WITNESSED, damage)))
 }
 
 /// The first size at which the leaves do not lead to the head that a record names.

@@ -39,7 +39,7 @@ pub struct Shown<'a> {
     url: &'a str,
     policy: &'a Policy,
     fetch: Fetch,
-    /// Its newest checkpoint, signed by the log and a quorum.
+    /// Its newest checkpoint, signed by the log: what contradicts it convicts, witnessed or not.
     checkpoint: Checkpoint,
 }
 
@@ -73,11 +73,16 @@ impl<'a> Shown<'a> {
         };
         let checkpoint = UnverifiedCheckpoint::parse(&bytes)
             .map_err(|error| not_a_log(NotALog::Unreadable(error)))?;
-        let checkpoint = policy.verify(checkpoint).map_err(|error| match error {
+        let checkpoint = policy.verify_log(checkpoint).map_err(|error| match error {
             CheckpointError::OtherOrigin => not_a_log(NotALog::OtherLog),
             error => Failure::new(exit_of_checkpoint(&error), error),
         })?;
         Ok(Self { url, policy, fetch, checkpoint })
+    }
+
+    /// What the log at `fetch` has shown before: a checkpoint that it signed.
+    pub fn before(fetch: &Fetch, policy: &'a Policy, checkpoint: Checkpoint, url: &'a str) -> Self {
+        Self { url, policy, fetch: fetch.clone(), checkpoint }
     }
 
     /// Compares the head of a receipt with what the log shows. If both are signed and cannot both

@@ -94,11 +94,11 @@ pub fn run(args: AttestArgs, output: &Output) -> Result<Exit, Failure> {
     let note = args.out.unwrap_or_else(|| beside.with_extension("attest.note"));
     let entry = signed(&note, &body, &keys)?;
     let proof = note.with_extension("tlog-proof");
-    if submit::receipt_verifies(&proof, entry.bytes(), &place.policy) {
+    if submit::is_logged(&proof, entry.bytes(), &place.policy) {
         return Ok(submit::already_logged(&note, &proof, output));
     }
     let kept = submit::Kept { proof: &proof, note: Some(&note) };
-    submit::send(&place, &entry, Some(&kept), output)
+    submit::send(&place, &entry, None, Some(&kept), output)
 }
 
 /// The attestation that was signed before, or signed now and kept.

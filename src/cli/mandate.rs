@@ -205,6 +205,6 @@ fn finish(
             );
             Ok(Exit::Ok)
         }
-        None => submit::send(place, &entry, None, output),
+        None => submit::send(place, &entry, None, None, output),
     }
 }

@@ -26,6 +26,7 @@ mod serve;
 mod sign;
 mod strict;
 mod submit;
+mod upgrade;
 mod verify;
 
 use std::{env, process::ExitCode};

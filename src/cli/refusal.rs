@@ -108,6 +108,7 @@ mod tests {
             code: Some(code.into()),
             head: None,
             retry_after: None,
+            tlog_size: None,
         };
         for (status, code) in [(400, "malformed"), (409, "conflict"), (422, "invalid_unit")] {
             assert!(is_judgement(&refusal(status, code)), "{code}");

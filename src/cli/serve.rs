@@ -20,6 +20,7 @@ use super::{
     output::Output,
 };
 use crate::{
+    cosign::{self, Cosigner},
     log::{Fatal, Log, OpenError, Options},
     server::{Audience, Binding, Server, limits::Limits, serve},
     store::{FREE_MIN_DEFAULT, JournalOptions, StoreError},
@@ -43,6 +44,9 @@ pub struct ServeArgs {
     /// Take no entries and write nothing: serve what verifies.
     #[arg(long)]
     read_only: bool,
+    /// Take entries before the witnesses of the policy have said that they know of no newer head.
+    #[arg(long)]
+    start_unwitnessed: bool,
     /// Bytes of disk to leave free; below them entries are refused and reads go on.
     #[arg(long, value_name = "BYTES", default_value_t = FREE_MIN_DEFAULT)]
     free_min: u64,
@@ -59,6 +63,7 @@ pub fn run(args: ServeArgs, output: &Output) -> Result<Exit, Failure> {
     let options = Options {
         journal: JournalOptions { free_min: args.free_min, ..JournalOptions::default() },
         read_only: args.read_only,
+        start_unwitnessed: args.start_unwitnessed,
         ..Options::default()
     };
     each_once(&args.dirs)?;
@@ -170,7 +175,9 @@ async fn serve_logs(logs: Vec<Log>, args: &ServeArgs, output: &Output) -> Result
             &json!({"origin": log.origin(), "url": url, "size": size}),
         );
     }
-    run_until_stopped(&server, logs, bindings).await
+    let asking = logs.iter().filter(|_| !args.read_only).map(cosign::start);
+    let cosigners = asking.collect::<Result<_, _>>().map_err(Failure::config)?;
+    run_until_stopped(&server, logs, cosigners, bindings).await
 }
 
 async fn bind(address: SocketAddr, audience: Audience) -> Result<Binding, Failure> {
@@ -183,6 +190,7 @@ async fn bind(address: SocketAddr, audience: Audience) -> Result<Binding, Failur
 pub async fn run_until_stopped(
     server: &Arc<Server>,
     logs: Vec<Log>,
+    cosigners: Vec<Cosigner>,
     bindings: Vec<Binding>,
 ) -> Result<Exit, Failure> {
     let failed = {
@@ -202,16 +210,30 @@ pub async fn run_until_stopped(
     if drained.cut > 0 {
         tracing::warn!(connections = drained.cut, "cut at the end of the grace period");
     }
+    // Before the lock of the directory goes: they write into it.
+    for cosigner in cosigners {
+        cosigner.stop().await;
+    }
     let mut exit = Ok(Exit::Ok);
     for log in logs {
         let name = log.name().to_owned();
         let closed = tokio::task::spawn_blocking(move || log.close()).await;
         if let Ok(Err(fatal)) = closed {
-            exit = Err(Failure::new(Exit::Internal, format!("{name}: {fatal}"))
-                .next("start again: start-up is the recovery"));
+            exit = Err(ended(&name, &fatal));
         }
     }
     exit
+}
+
+fn ended(name: &str, fatal: &Fatal) -> Failure {
+    match fatal {
+        Fatal::Fork { .. } => Failure::new(Exit::Fork, format!("{name}: {fatal}")).next(
+            "find the newer copy and serve that; `jejak serve --start-unwitnessed` goes on with \
+             this one, and what the other has signed stays evidence",
+        ),
+        _ => Failure::new(Exit::Internal, format!("{name}: {fatal}"))
+            .next("start again: start-up is the recovery"),
+    }
 }
 
 /// The first of several futures to finish.

@@ -1,6 +1,9 @@
 //! `jejak submit`: entries go to the log, receipts come back as files.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 use jejak_proofs::{
@@ -13,9 +16,10 @@ use super::{
     draft,
     exit::{Exit, Failure},
     files,
+    monitor::parse_time,
     output::Output,
     place::{self, LogArgs, Place},
-    refusal, strict,
+    refusal, strict, upgrade,
 };
 use crate::client::{self, FetchError, SubmitError, Submitted};
 
@@ -36,11 +40,22 @@ pub struct SubmitArgs {
     /// The election id, to sign without asking the log for it.
     #[arg(long)]
     election: Option<Id>,
+    /// Wait for receipts that the policy's witnesses stand behind: for how long, at most 20s.
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "10s",
+          value_parser = parse_time)]
+    witnessed: Option<Duration>,
+    /// Send nothing: exchange the receipts beside these entries for ones that the witnesses stand
+    /// behind. The old one is kept as `x.published.tlog-proof`.
+    #[arg(long, conflicts_with_all = ["keys", "election", "witnessed"])]
+    upgrade: bool,
 }
 
 pub fn run(args: SubmitArgs, output: &Output) -> Result<Exit, Failure> {
     let place = args.log.place()?;
     place.fetch()?;
+    if args.upgrade {
+        return upgrade::run(&place, &args.files, output);
+    }
     let keys = args.keys.iter().map(|path| files::read_key(path)).collect::<Result<Vec<_>, _>>()?;
     let many = args.files.len() > 1;
     let mut worst = Exit::Ok;
@@ -53,14 +68,14 @@ pub fn run(args: SubmitArgs, output: &Output) -> Result<Exit, Failure> {
     }
     for (file, entry) in ready {
         let proof = file.with_extension("tlog-proof");
-        if receipt_verifies(&proof, entry.bytes(), &place.policy) {
+        if is_logged(&proof, entry.bytes(), &place.policy) {
             already_logged(file, &proof, output);
             continue;
         }
         // A note that somebody else made is not ours to move.
         let note = (!is_note(file)).then(|| file.with_extension("note"));
         let kept = Kept { proof: &proof, note: note.as_deref() };
-        if let Err(failure) = send(&place, &entry, Some(&kept), output) {
+        if let Err(failure) = send(&place, &entry, args.witnessed, Some(&kept), output) {
             worst = go_on(file, failure, many, output)?;
         }
     }
@@ -156,10 +171,10 @@ pub fn already_logged(file: &Path, proof: &Path, output: &Output) -> Exit {
     Exit::Ok
 }
 
-/// Whether the file holds a receipt of this entry that the policy accepts.
-pub fn receipt_verifies(path: &Path, entry: &[u8], policy: &Policy) -> bool {
+/// Whether the file holds a receipt of this entry that the log signed, witnessed or not.
+pub fn is_logged(path: &Path, entry: &[u8], policy: &Policy) -> bool {
     let receipt = files::read(path).ok().and_then(|bytes| Receipt::parse(&bytes).ok());
-    receipt.is_some_and(|receipt| receipt.verify(entry, policy).is_ok())
+    receipt.is_some_and(|receipt| receipt.verify_published(entry, policy).is_ok())
 }
 
 /// Where the receipt goes, and the note that is set aside if the log refuses it.
@@ -170,21 +185,23 @@ pub struct Kept<'a> {
     pub note: Option<&'a Path>,
 }
 
-/// Sends one entry and keeps its receipt.
+/// Sends one entry and keeps its receipt. `witnessed` says how long to wait for one that witnesses
+/// stand behind.
 pub fn send(
     place: &Place,
     entry: &Entry,
+    witnessed: Option<Duration>,
     kept: Option<&Kept<'_>>,
     output: &Output,
 ) -> Result<Exit, Failure> {
     let fetch = place.fetch()?;
-    let submitted = client::submit(&fetch, &place.policy, entry.bytes(), place.patience)
-        .map_err(|error| refused(error, entry, kept.and_then(|kept| kept.note)))?;
+    let sent = client::submit(&fetch, &place.policy, entry.bytes(), witnessed, place.patience);
+    let submitted = sent.map_err(|error| refused(error, entry, kept.and_then(|kept| kept.note)))?;
     let proof = kept.map(|kept| kept.proof);
     if let Some(proof) = proof {
         files::write(proof, &submitted.receipt.to_bytes())?;
     }
-    let Submitted { receipt, checkpoint, flags, new } = submitted;
+    let Submitted { receipt, checkpoint, flags, new, witnessed } = submitted;
     let (index, size) = (receipt.index, checkpoint.head().size);
     let kept = proof.map(|proof| proof.display().to_string());
     let flags: Vec<&str> = flags.split(',').filter(|flag| !flag.is_empty()).collect();
@@ -194,6 +211,11 @@ pub fn send(
             let mut text = format!("{was}: entry {index} of {size} in {}", place.origin);
             if let Some(kept) = &kept {
                 text += &format!("\nreceipt: {kept}");
+            }
+            if let (false, Some(kept)) = (witnessed, &kept) {
+                let note = kept.replace(".tlog-proof", ".note");
+                text += "\nno quorum of witnesses has seen it yet";
+                text += &format!("; then: jejak submit --upgrade {note}");
             }
             if !flags.is_empty() {
                 text += &format!(
@@ -209,6 +231,7 @@ pub fn send(
             "status": if new { "new" } else { "known" },
             "flags": flags,
             "receipt": kept,
+            "witnessed": witnessed,
         }),
     );
     Ok(Exit::Ok)

@@ -21,6 +21,12 @@ use ureq::{
 /// Most bytes of a problem that are read; ours are under 1 KiB.
 const PROBLEM_BYTES_MAX: u64 = 16 * 1024;
 
+/// The type of a refusal that a log gives.
+const PROBLEM: &str = "application/problem+json";
+
+/// The type of the one refusal of a witness that says more than its status.
+const TLOG_SIZE: &str = "text/x.tlog.size";
+
 /// Longest code of a problem that is kept.
 const CODE_LEN_MAX: usize = 64;
 
@@ -130,6 +136,8 @@ pub struct Refusal {
     pub head: Option<Head>,
     /// When to try again, as the server asked.
     pub retry_after: Option<Duration>,
+    /// The body of a `text/x.tlog.size`, as it is: how a witness answers 409.
+    pub tlog_size: Option<Box<str>>,
 }
 
 impl Refusal {
@@ -162,6 +170,28 @@ pub struct Answer {
     pub flags: String,
     /// The body, whole.
     pub body: Vec<u8>,
+}
+
+/// What is posted, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Post<'a> {
+    /// The path under the base, without a slash before it.
+    pub path: &'a str,
+    /// The type of the body.
+    pub content_type: &'a str,
+    /// What the server is asked to do if it can (RFC 7240).
+    pub prefer: Option<&'a str>,
+    /// The body.
+    pub body: &'a [u8],
+    /// Bytes of the answer that are read at most.
+    pub len_max: u64,
+}
+
+impl<'a> Post<'a> {
+    /// A body for a path, without preferences.
+    pub const fn new(path: &'a str, content_type: &'a str, body: &'a [u8], len_max: u64) -> Self {
+        Self { path, content_type, prefer: None, body, len_max }
+    }
 }
 
 /// A place that serves a log, and the connections to it.
@@ -240,19 +270,18 @@ impl Fetch {
         Ok(start)
     }
 
-    /// Posts `body` to `path` under the base, once; reads at most `len_max` bytes of the answer.
+    /// Posts once.
     ///
     /// # Errors
     /// As [`FetchError`] says.
-    pub fn post(
-        &self,
-        path: &str,
-        content_type: &str,
-        body: &[u8],
-        len_max: u64,
-    ) -> Result<Answer, FetchError> {
-        let url = format!("{}/{path}", self.base);
-        answer(self.agent.post(&url).content_type(content_type).send(body), len_max)
+    pub fn post(&self, post: &Post<'_>) -> Result<Answer, FetchError> {
+        let Post { path, content_type, prefer, body, len_max } = *post;
+        let request = self.agent.post(format!("{}/{path}", self.base)).content_type(content_type);
+        let request = match prefer {
+            Some(prefer) => request.header("prefer", prefer),
+            None => request,
+        };
+        answer(request.send(body), len_max)
     }
 
     /// As [`Fetch::post`], again and again while the server is away or asks for time, for at most
@@ -265,13 +294,10 @@ impl Fetch {
     /// The last error, when patience ends; any other refusal at once.
     pub fn post_patiently(
         &self,
-        path: &str,
-        content_type: &str,
-        body: &[u8],
-        len_max: u64,
+        post: &Post<'_>,
         patience: Duration,
     ) -> Result<Answer, FetchError> {
-        patiently(patience, || self.post(path, content_type, body, len_max))
+        patiently(patience, || self.post(post))
     }
 
     /// As [`Fetch::get`], with the patience of [`Fetch::post_patiently`].
@@ -346,7 +372,7 @@ fn answer(response: Result<Response<Body>, Error>, len_max: u64) -> Result<Answe
     if status.is_client_error() || status.is_server_error() {
         return Err(FetchError::Refused(refusal(response)));
     }
-    if !matches!(status, StatusCode::OK | StatusCode::CREATED) {
+    if !matches!(status, StatusCode::OK | StatusCode::CREATED | StatusCode::ACCEPTED) {
         return Err(FetchError::Unexpected { status: status.as_u16() });
     }
     let (parts, body) = response.into_parts();
@@ -392,16 +418,20 @@ fn refusal(response: Response<Body>) -> Refusal {
     }
     let (parts, body) = response.into_parts();
     let retry_after = text(&parts.headers, header::RETRY_AFTER.as_str());
-    let is_problem = text(&parts.headers, header::CONTENT_TYPE.as_str())
-        .is_some_and(|media_type| media_type.split(';').next() == Some("application/problem+json"));
-    let body = if is_problem { bounded(body.into_reader(), PROBLEM_BYTES_MAX).ok() } else { None };
-    let problem = body.and_then(|body| serde_json::from_slice::<Problem>(&body).ok());
+    let media_type = text(&parts.headers, header::CONTENT_TYPE.as_str());
+    let media_type = media_type.and_then(|text| text.split(';').next());
+    let known = matches!(media_type, Some(PROBLEM | TLOG_SIZE));
+    let body = if known { bounded(body.into_reader(), PROBLEM_BYTES_MAX).ok() } else { None };
+    let of = |wanted| body.as_deref().filter(|_| media_type == Some(wanted));
+    let tlog_size = of(TLOG_SIZE).and_then(|body| std::str::from_utf8(body).ok()).map(Into::into);
+    let problem = of(PROBLEM).and_then(|body| serde_json::from_slice::<Problem>(body).ok());
     let problem = problem.filter(|problem| is_code(&problem.code));
     Refusal {
         status: parts.status.as_u16(),
         head: problem.as_ref().and_then(|problem| problem.head),
         code: problem.map(|problem| problem.code),
         retry_after: retry_after.and_then(|s| s.parse().ok()).map(Duration::from_secs),
+        tlog_size,
     }
 }
 

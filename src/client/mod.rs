@@ -6,10 +6,11 @@ mod recap;
 mod replay;
 pub mod source;
 mod submit;
+mod witness;
 
 pub use entries::{EntriesError, entries_at};
 pub use fetch::{
-    Answer, Fetch, FetchError, FetchLimits, Head, PATIENCE_MAX, Refusal, UnreachableKind,
+    Answer, Fetch, FetchError, FetchLimits, Head, PATIENCE_MAX, Post, Refusal, UnreachableKind,
 };
 pub use recap::{
     Child, History, RecapError, Region, UnitProof, history, recap_proof, region, top_unit,
@@ -19,3 +20,4 @@ pub use submit::{
     BatchItem, BatchRefusal, BatchStatus, BatchSubmitted, SubmitError, Submitted, submit,
     submit_batch,
 };
+pub use witness::{Cosigned, add_checkpoint, witnessed_checkpoint};

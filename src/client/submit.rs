@@ -11,7 +11,7 @@ use jejak_proofs::{
 };
 use serde::{Deserialize, Deserializer};
 
-use super::fetch::{Fetch, FetchError, Head, is_code};
+use super::fetch::{Fetch, FetchError, Head, Post, is_code};
 
 /// Bytes of an answer to a batch of a thousand, with room for long proofs and checkpoints.
 const BATCH_ANSWER_LEN_MAX: u64 = 4 << 20;
@@ -27,6 +27,8 @@ pub struct Submitted {
     pub flags: String,
     /// Whether this submission brought it.
     pub new: bool,
+    /// Whether the checkpoint has the quorum that the policy asks for; true where it asks for none.
+    pub witnessed: bool,
 }
 
 /// Why there is no receipt.
@@ -47,7 +49,9 @@ pub enum SubmitError {
     Checkpoint(#[from] CheckpointError),
 }
 
-/// Submits one entry, patiently, and verifies the receipt that comes back.
+/// Submits one entry, patiently, and verifies the receipt that comes back: that the log has signed
+/// it, and whether witnesses have. `wait` asks the log to answer once they have, and for how long
+/// to wait for that (RFC 7240 preferences `witnessed` and `wait`).
 ///
 /// # Errors
 /// Fails if the log refuses it, if patience ends, or if the receipt does not verify.
@@ -55,18 +59,23 @@ pub fn submit(
     fetch: &Fetch,
     policy: &Policy,
     entry: &[u8],
+    wait: Option<Duration>,
     patience: Duration,
 ) -> Result<Submitted, SubmitError> {
-    let answer = fetch.post_patiently(
-        "entries",
-        "text/plain; charset=utf-8",
-        entry,
-        RECEIPT_LEN_MAX as u64,
-        patience,
-    )?;
+    let prefer = wait.map(|wait| format!("witnessed, wait={}", wait.as_secs()));
+    let media_type = "text/plain; charset=utf-8";
+    let post = Post::new("entries", media_type, entry, RECEIPT_LEN_MAX as u64);
+    let post = Post { prefer: prefer.as_deref(), ..post };
+    let answer = fetch.post_patiently(&post, patience)?;
     let receipt = Receipt::parse(&answer.body)?;
-    let checkpoint = receipt.verify(entry, policy)?;
-    Ok(Submitted { receipt, checkpoint, flags: answer.flags, new: answer.status == 201 })
+    let checkpoint = receipt.verify_published(entry, policy)?;
+    let witnessed = match policy.vouched_time(&checkpoint) {
+        Ok(_) => true,
+        Err(CheckpointError::Quorum) => false,
+        Err(error) => return Err(error.into()),
+    };
+    let new = answer.status != 200;
+    Ok(Submitted { receipt, checkpoint, flags: answer.flags, new, witnessed })
 }
 
 /// The answer to a batch, verified: one checkpoint and one proof for all that is logged.
@@ -146,7 +155,8 @@ struct ProofLine {
     hashes: Vec<String>,
 }
 
-/// Submits a batch once, and verifies the one proof that comes back against the entries sent.
+/// Submits a batch once, and verifies the one proof that comes back against the entries sent. The
+/// checkpoint is one that the log has signed and published: no witness is waited for.
 ///
 /// # Errors
 /// As [`submit`], for the batch as a whole; what became of each entry is in the results.
@@ -161,8 +171,8 @@ pub fn submit_batch(
         push_entry(&mut body, entry.as_ref()).map_err(|_| SubmitError::Batch)?;
     }
     let media_type = "application/octet-stream";
-    let answer =
-        fetch.post_patiently("entries/batch", media_type, &body, BATCH_ANSWER_LEN_MAX, patience)?;
+    let post = Post::new("entries/batch", media_type, &body, BATCH_ANSWER_LEN_MAX);
+    let answer = fetch.post_patiently(&post, patience)?;
     let leaves: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry.as_ref())).collect();
     verify_batch(policy, &leaves, &answer.body)
 }
@@ -191,7 +201,7 @@ fn verify_batch(
     let hashes = proof.hashes.iter().map(|hash| Hash::from_base64(hash));
     let hashes: Vec<Hash> = hashes.collect::<Result<_, _>>().map_err(|_| SubmitError::Batch)?;
     let checkpoint = UnverifiedCheckpoint::parse(proof.checkpoint.as_bytes())?;
-    let checkpoint = policy.verify(checkpoint)?;
+    let checkpoint = policy.verify_log(checkpoint)?;
     let same = proof.indexes.iter().eq(leaves.iter().map(|(index, _)| index));
     let proven = match leaves.is_empty() {
         true => hashes.is_empty(),

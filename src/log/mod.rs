@@ -12,6 +12,7 @@ mod create;
 mod derived;
 mod description;
 mod edge;
+mod endorse;
 mod integrate;
 mod pool;
 mod read_only;
@@ -36,7 +37,7 @@ use std::{
 use bytes::Bytes;
 use jejak_proofs::{
     merkle::{BundleId, Hash, Plan, TileId, TreeHead, leaf_hash},
-    note::{Receipt, SigningKey, UnverifiedCheckpoint, VerifierKey},
+    note::{Policy, Receipt, UnverifiedCheckpoint, VerifierKey},
     tally::KeyBook,
 };
 use serde_json::Value;
@@ -46,6 +47,7 @@ pub use jejak_proofs::tally::ChainHead;
 
 use self::{
     answer::Sequenced,
+    endorse::Endorsement,
     pool::{Pool, Submission},
     recovery::Without,
     registers::Registers,
@@ -57,6 +59,7 @@ pub use self::{
     create::{CreateError, create, judge_genesis},
     description::{Description, Limits, ManifestInForce},
     edge::Edge,
+    endorse::{ENDORSE_EVERY, LogKeys, Standing},
     integrate::{Integrated, Mismatch, integrate, verify},
     pool::{POOL_BYTES_MAX, POOL_ENTRIES_MAX, TAKE_BYTES_MAX, TAKE_ENTRIES_MAX},
     recovery::{OpenError, Options, SEAL_AFTER},
@@ -92,8 +95,8 @@ struct Shared {
     pool: Pool,
     /// The newest published tree. Replaced by the sequencer alone, after the commit.
     view: RwLock<Arc<View>>,
-    /// The newest sealed tree, never larger than `view`. Replaced by the sequencer alone.
-    sealed: RwLock<Option<Arc<SealedView>>>,
+    /// The newest sealed tree and the newest one that is witnessed, never larger than `view`.
+    endorsement: Endorsement,
     /// Leaf hash to index, for every entry of `view`. Written by the sequencer alone.
     leaves: RwLock<LeafTable>,
     /// Every key that an entry of `view` mandated. Written by the sequencer alone.
@@ -121,6 +124,15 @@ pub struct Status {
     pub size: u64,
     /// Entries in the newest sealed tree.
     pub sealed: u64,
+    /// Entries in the sealed tree that `checkpoint` serves.
+    pub served: u64,
+    /// Milliseconds since the newest time for which those whom the policy asks vouch for what
+    /// `checkpoint` serves; `None` if nobody does.
+    pub vouched_age_ms: Option<u64>,
+    /// Whether entries wait until the witnesses have said that they know of no newer head.
+    pub held: bool,
+    /// The witnesses of the policy.
+    pub witnesses: Vec<(String, Standing)>,
     /// Clock reading of the newest batch, in milliseconds since 1970.
     pub time_ms: u64,
     /// Milliseconds since the newest checkpoint was made.
@@ -141,10 +153,14 @@ impl Log {
     /// # Errors
     /// Fails, without having changed anything, if the directory is not the sound directory of one
     /// log, is in use, or ends before what was published.
-    pub fn open(dir: &Path, key: SigningKey, options: &Options) -> Result<Self, OpenError> {
+    pub fn open(
+        dir: &Path,
+        keys: impl Into<LogKeys>,
+        options: &Options,
+    ) -> Result<Self, OpenError> {
         match options.read_only {
             true => Self::open_read_only(dir),
-            false => recovery::open(dir, key, options),
+            false => recovery::open(dir, keys.into(), options),
         }
     }
 
@@ -242,7 +258,7 @@ impl Log {
     }
 
     async fn sequence(&self, entries: Vec<Bytes>) -> Result<Sequenced, SubmitError> {
-        if self.0.without.writer {
+        if self.0.without.writer || self.0.endorsement.is_held() {
             return Err(SubmitError::Unavailable);
         }
         let candidates = admission::check(self.0.clone(), entries).await?;
@@ -263,13 +279,82 @@ impl Log {
         self.0.view()
     }
 
-    /// What `GET checkpoint` serves: the newest sealed tree, and the recap under it.
-    pub fn sealed(&self) -> Arc<SealedView> {
-        let sealed = self.0.sealed.read().unwrap_or_else(PoisonError::into_inner).clone();
-        sealed.unwrap_or_else(|| Arc::new(SealedView::unsealed(&self.0.view())))
+    /// What `GET checkpoint` serves: the newest witnessed sealed tree, or the newest sealed one
+    /// where the policy asks for no witness, or none has cosigned yet.
+    pub fn served(&self) -> Arc<SealedView> {
+        let served = self.0.endorsement.served();
+        served.unwrap_or_else(|| Arc::new(SealedView::unsealed(&self.0.view())))
     }
 
-    /// The recap proof of a unit under the newest sealed checkpoint, and the size of that; `None`
+    /// The newest sealed tree whose recap is here, and it is the one that is served, unless the
+    /// log was started since that was sealed.
+    pub fn recapped(&self) -> Arc<SealedView> {
+        let served = self.served();
+        match self.0.endorsement.signed() {
+            Some(sealed) if !served.has_recap() => sealed,
+            _ => served,
+        }
+    }
+
+    /// The newest sealed tree, signed by the log: what witnesses are asked to cosign. A new value
+    /// comes when one is sealed, and every [`ENDORSE_EVERY`].
+    pub fn to_cosign(&self) -> watch::Receiver<Option<Arc<SealedView>>> {
+        self.0.endorsement.to_cosign()
+    }
+
+    /// Hands in the cosignature lines of a sealed tree. Once they make the policy's quorum it is
+    /// what [`Log::served`] returns, unless that is larger. Returns whether they do. For one caller
+    /// at a time.
+    ///
+    /// # Errors
+    /// Fails if a line does not verify, or with what ends the log.
+    pub fn cosigned<L: AsRef<str>>(
+        &self,
+        view: &SealedView,
+        lines: &[L],
+    ) -> Result<bool, Arc<Fatal>> {
+        let result = self.0.endorsement.cosign(view, lines, &self.0.objects);
+        result.map_err(|fatal| self.0.fail(fatal))
+    }
+
+    /// Waits until [`Log::served`] covers the entry at `index`, under the policy's quorum.
+    pub async fn witnessed(&self, index: u64) {
+        let covers = |view: &Option<Arc<SealedView>>| {
+            view.as_ref().is_some_and(|view| view.head.size > index && view.vouched.is_some())
+        };
+        let mut served = self.0.endorsement.subscribe();
+        if served.wait_for(covers).await.is_err() {
+            // The sender lives in `self`.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether entries wait until [`Log::release`].
+    pub fn is_held(&self) -> bool {
+        self.0.endorsement.is_held()
+    }
+
+    /// Takes entries from now on: the witnesses know of no head beyond this log's.
+    pub fn release(&self) {
+        self.0.endorsement.release();
+    }
+
+    /// The log must not go on.
+    pub fn stop(&self, fatal: Fatal) {
+        self.0.fail(fatal);
+    }
+
+    /// Keeps what a witness answered, for [`Log::status`].
+    pub fn note_witness(&self, name: &str, change: impl FnOnce(&mut Standing)) {
+        self.0.endorsement.note(name, change);
+    }
+
+    /// The policy in the log's directory.
+    pub fn policy(&self) -> &Policy {
+        self.0.endorsement.policy()
+    }
+
+    /// The recap proof of a unit under [`Log::recapped`], and the size of that; `None`
     /// if there is no such contest, or the unit takes no part in it.
     ///
     /// # Errors
@@ -279,7 +364,7 @@ impl Log {
         contest: &str,
         unit: &str,
     ) -> Result<Option<(u64, String)>, ReadError> {
-        let sealed = self.sealed();
+        let sealed = self.recapped();
         let Some((index, leaf)) = sealed.state_entry() else { return Ok(None) };
         let under = (&sealed.checkpoint, sealed.head);
         let receipt = self.receipt_under(&self.0.view(), under, index, Some(leaf))?;
@@ -324,6 +409,15 @@ impl Log {
         }
     }
 
+    /// The root of the tree of the first `size` entries; `None` beyond the published tree.
+    pub fn root(&self, size: u64) -> Result<Option<Hash>, ReadError> {
+        let view = self.0.view();
+        if size > view.head.size {
+            return Ok(None);
+        }
+        Ok(view.prove(&self.0.objects, &Plan::root(size))?.first().copied())
+    }
+
     /// A consistency proof; `None` beyond the published tree.
     pub fn consistency(&self, old: u64, new: u64) -> Result<Option<Vec<Hash>>, ReadError> {
         self.0.view().consistency(&self.0.objects, old, new)
@@ -339,14 +433,14 @@ impl Log {
         view.batch(&self.0.objects, size, &leaves)
     }
 
-    /// A `.tlog-proof` of the entry under the newest sealed checkpoint, or under the newest one if
-    /// that does not cover it; `None` beyond the tree.
+    /// A `.tlog-proof` of the entry under [`Log::served`], or under the newest checkpoint if that
+    /// does not cover it; `None` beyond the tree.
     pub fn receipt(&self, index: u64) -> Result<Option<String>, ReadError> {
         // Read in this order, the sealed tree is never larger than the view.
-        let sealed = self.sealed();
+        let served = self.served();
         let view = self.0.view();
-        let under = match index < sealed.head.size {
-            true => (&sealed.checkpoint, sealed.head),
+        let under = match index < served.head.size {
+            true => (&served.checkpoint, served.head),
             false => (&view.checkpoint, view.head),
         };
         Ok(self.receipt_under(&view, under, index, None)?.map(|receipt| receipt.to_string()))
@@ -395,15 +489,21 @@ impl Log {
 
     /// How the log is doing.
     pub fn status(&self) -> Status {
-        let view = self.0.view();
+        let (served, sealed) = (self.served(), self.0.endorsement.signed());
+        let (view, now_ms) = (self.0.view(), crate::clock::now_ms());
         let stats = self.0.stats.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Status {
             size: view.head.size,
-            sealed: self.sealed().head.size.min(view.head.size),
+            sealed: sealed.map_or(0, |sealed| sealed.head.size).min(view.head.size),
+            served: served.head.size.min(view.head.size),
+            vouched_age_ms: served.vouched.map(|time| now_ms.saturating_sub(time * 1_000)),
+            held: self.is_held(),
+            witnesses: self.0.endorsement.witnesses(),
             time_ms: view.time_ms,
-            checkpoint_age_ms: crate::clock::now_ms().saturating_sub(view.time_ms),
+            checkpoint_age_ms: now_ms.saturating_sub(view.time_ms),
             queue: self.0.pool.len() as u64,
             accepting: !self.0.without.writer
+                && !self.is_held()
                 && self.0.pool.is_open()
                 && self.0.has_room.load(Ordering::Acquire)
                 && !self.0.key_ended.load(Ordering::Acquire),
@@ -449,6 +549,17 @@ impl Log {
 impl Shared {
     fn view(&self) -> Arc<View> {
         self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends the log: whoever waits for it is told why, and start-up finds out what is true.
+    fn fail(&self, fatal: Fatal) -> Arc<Fatal> {
+        tracing::error!(log = self.origin, cause = %fatal, "the log has stopped");
+        // Closed first: whoever is told that the log has stopped finds it so.
+        self.pool.abandon();
+        let mut cause = Arc::new(fatal);
+        // The first cause stays: what fails after it fails because of it.
+        self.fatal.send_modify(|first| cause = first.get_or_insert(cause.clone()).clone());
+        cause
     }
 
     fn keys(&self) -> RwLockReadGuard<'_, KeyBook> {

@@ -8,12 +8,14 @@ use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use jejak_proofs::{
-    merkle::{TILE_WIDTH, TreeHead},
+    merkle::{Plan, TILE_WIDTH, TreeHead},
+    note::{Checkpoint, Policy},
     tally::{KeyBook, Ledger},
 };
 
 use super::{
     Log, ManifestInForce, derived,
+    endorse::{Endorsement, read_witnessed},
     rebuild::{Rebuilt, rebuild},
     recovery::{OpenError, Opened, Published, Without, published_head, read_policy},
     sealed::SealedView,
@@ -55,12 +57,35 @@ pub(super) fn open(dir: &Path) -> Result<Log, OpenError> {
         .inspect_err(|cause| warn(&origin, "the manifest in force", cause))
         .ok();
     let (manifest, sealed) = known.unzip();
+    let sealed = sealed.flatten();
     let leaves = derived::leaf_table(&view, &objects)
         .inspect_err(|cause| warn(&origin, "the table of leaf hashes", cause));
     let without = Without { writer: true, leaves: leaves.is_err() };
     let leaves = leaves.unwrap_or_else(|_| LeafTable::new());
-    let opened = Opened { origin, log_dir, policy_text, log_key, objects, view };
-    Ok(Log(Arc::new(opened.share(leaves, KeyBook::new(), manifest, sealed.flatten(), without))))
+    let witnessed = witnessed(&origin, &policy, &view, &objects);
+    let endorsement = Endorsement::new(policy, false);
+    endorsement.begin(witnessed, sealed, None)?;
+    let opened = Opened { origin, log_dir, policy_text, endorsement, log_key, objects, view };
+    Ok(Log(Arc::new(opened.share(leaves, KeyBook::new(), manifest, without))))
+}
+
+/// The newest checkpoint that a quorum cosigned, if its tree is one that the view extends.
+fn witnessed(origin: &str, policy: &Policy, view: &View, objects: &Objects) -> Option<Checkpoint> {
+    let read = read_witnessed(objects, policy);
+    let found = read.inspect_err(|cause| warn(origin, "the file `witnessed`", cause)).ok()??;
+    let TreeHead { size, root } = found.head();
+    let roots = view.prove(objects, &Plan::root(size));
+    match roots {
+        Ok(roots) if size <= view.head.size && roots.first() == Some(&root) => Some(found),
+        Ok(_) => {
+            warn(origin, "the file `witnessed`", &OpenError::Fork { size });
+            None
+        }
+        Err(cause) => {
+            warn(origin, "the file `witnessed`", &cause);
+            None
+        }
+    }
 }
 
 fn warn(origin: &str, lost: &str, cause: &dyn std::fmt::Display) {

@@ -7,6 +7,7 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
     },
     thread,
     time::{Duration, Instant},
@@ -15,8 +16,8 @@ use std::{
 use jejak_proofs::{
     merkle::{Hash, Plan, TreeHead, leaf_hash},
     note::{
-        Checkpoint, CheckpointError, Policy, PolicyError, SigningKey, UnverifiedCheckpoint,
-        VerifierKey,
+        Checkpoint, CheckpointError, CosigningKey, Policy, PolicyError, SigningKey,
+        UnverifiedCheckpoint, VerifierKey,
     },
     tally::{KeyBook, Ledger, Sealed},
 };
@@ -26,6 +27,7 @@ use super::{
     Log, ManifestInForce, Shared,
     derived::{self, Saved},
     edge::Edge,
+    endorse::{self, Endorsement, LogKeys},
     integrate::integrate,
     pool::Pool,
     rebuild::{edge_at, tile_prefix},
@@ -56,12 +58,15 @@ pub struct Options {
     /// How long an entry waits at most for a state that covers it; `None` for a log without
     /// states, which no monitor accepts for long.
     pub seal_after: Option<Duration>,
+    /// Take entries before the policy's witnesses have said that they know of no newer head.
+    pub start_unwitnessed: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let journal = JournalOptions::default();
-        Self { journal, read_only: false, seal_after: Some(SEAL_AFTER) }
+        let seal_after = Some(SEAL_AFTER);
+        Self { journal, read_only: false, seal_after, start_unwitnessed: false }
     }
 }
 
@@ -106,6 +111,9 @@ pub enum OpenError {
     /// The file `checkpoint` is not a checkpoint of this log.
     #[error("the file `checkpoint` is damaged: {0}")]
     Checkpoint(CheckpointError),
+    /// The file `witnessed` is not a checkpoint of this log.
+    #[error("the file `witnessed` is damaged: {0}")]
+    Witnessed(CheckpointError),
     /// The journal and what was published disagree about a tree of one size.
     #[error("the tree of size {size} is not the one that was published")]
     Fork {
@@ -139,12 +147,16 @@ impl From<Fatal> for OpenError {
             Fatal::Read(error) => Self::Read(error),
             Fatal::LeafTable(error) => Self::LeafTable(error),
             Fatal::Checkpoint(error) => Self::Checkpoint(error),
-            Fatal::Mismatch(_) | Fatal::State | Fatal::Panicked => Self::Root { first: 0 },
+            Fatal::Fork { size, .. } => Self::Fork { size },
+            Fatal::Mismatch(_) | Fatal::Clock | Fatal::State | Fatal::Panicked => {
+                Self::Root { first: 0 }
+            }
         }
     }
 }
 
-pub(super) fn open(dir: &Path, key: SigningKey, options: &Options) -> Result<Log, OpenError> {
+pub(super) fn open(dir: &Path, keys: LogKeys, options: &Options) -> Result<Log, OpenError> {
+    let LogKeys { note: key, timestamped } = keys;
     let (policy, policy_text) = read_policy(&dir.join("policy"))?;
     let log_key = key.verifier();
     let origin = key.name().to_owned();
@@ -155,13 +167,16 @@ pub(super) fn open(dir: &Path, key: SigningKey, options: &Options) -> Result<Log
 
     let objects = Objects::open(&log_dir);
     let (published, missing) = match published_head(&objects, &policy)? {
-        Published::Head(published) => (Some(published), false),
+        Published::Head(published) => (Some(published.checkpoint), false),
         Published::Lost => (None, false),
         Published::Missing => (None, true),
     };
+    let witnessed = endorse::read_witnessed(&objects, &policy)?;
+    let signed: Vec<&UnverifiedCheckpoint> =
+        published.iter().chain(witnessed.as_ref().map(Checkpoint::as_unverified)).collect();
     let journal_dir = log_dir.join("journal");
     let Verified { replay, edge, time_ms, genesis: found } =
-        verify_journal(&journal_dir, &objects, published.as_ref())?;
+        verify_journal(&journal_dir, &objects, &signed)?;
     if found != Some(genesis) {
         return Err(OpenError::Genesis);
     }
@@ -170,7 +185,7 @@ pub(super) fn open(dir: &Path, key: SigningKey, options: &Options) -> Result<Log
         return Err(ReadError::Missing("checkpoint".to_owned()).into());
     }
     let saved = derived::saved(&log_dir, &origin);
-    let known = published.as_ref().map_or(0, |published| published.head.size);
+    let known = signed.iter().map(|head| head.claimed_head().size).max().unwrap_or(0);
     let known = known.max(saved.as_ref().map_or(0, |saved| saved.head.size));
     let known = known.max(objects.known_size()?);
     // Everything so far only read. The journal is sound, or torn where a crash may tear it.
@@ -183,24 +198,24 @@ pub(super) fn open(dir: &Path, key: SigningKey, options: &Options) -> Result<Log
     // It does not leave memory before the manifest in force was asked about the key.
     let checkpoint = Checkpoint::sign(edge.head(), &key).map_err(OpenError::Checkpoint)?;
     let view = View::new(checkpoint.into(), time_ms, edge);
-    let opened = Opened { origin, log_dir, policy_text, log_key, objects, view };
-    let Ready { shared, ledger, snapshot } = opened.start(genesis, saved, &key)?;
-    let published = published.map(|published| published.checkpoint);
+    let held = policy.needs_witnesses() && !options.start_unwitnessed;
+    let endorsement = Endorsement::new(policy, held);
+    let opened = Opened { origin, log_dir, policy_text, endorsement, log_key, objects, view };
+    let Ready { shared, ledger, snapshot, sealed } = opened.start(genesis, saved, &key)?;
     window::put_checkpoint(&shared, &ledger, published)?;
-    let (no_room, vkey) = (None, shared.log_key.to_string());
-    let unsealed_since = (ledger.unsealed() > 0).then(Instant::now);
+    shared.endorsement.begin(witnessed, sealed, timestamped.as_ref())?;
     let never = ledger.sealed().is_none();
-    let seal_after = options.seal_after;
     let mut sequencer = Sequencer {
+        notary: run_notary(&shared, timestamped),
+        vkey: shared.log_key.to_string(),
+        unsealed_since: (ledger.unsealed() > 0).then(Instant::now),
+        seal_after: options.seal_after,
+        no_room: None,
         shared,
         ledger,
         journal,
         key,
         snapshot,
-        no_room,
-        vkey,
-        seal_after,
-        unsealed_since,
     };
     sequencer.look_for_room(0);
     if never {
@@ -259,23 +274,24 @@ struct Verified {
 }
 
 /// Replays the journal without writing: every record must lead to its own root, and the tree must
-/// be the one that was published.
+/// be the one that was published, and witnessed.
 fn verify_journal(
     journal_dir: &Path,
     objects: &Objects,
-    published: Option<&PublishedHead>,
+    published: &[&UnverifiedCheckpoint],
 ) -> Result<Verified, OpenError> {
     let replay = Replay::open(journal_dir)?;
     let edge = edge_at(replay.start(), objects)?;
     let (time_ms, genesis) = (replay.time_ms(), first_leaf(edge.size(), objects)?);
     let mut verified = Verified { replay, edge, time_ms, genesis };
-    if let Some(old) = published.filter(|old| old.head.size < verified.edge.size()) {
+    let start = verified.edge.size();
+    for old in published.iter().filter(|old| old.claimed_head().size < start) {
         check_trimmed(old, &verified.edge, objects)?;
     }
-    let published = published.map(|published| published.head);
+    let published: Vec<TreeHead> = published.iter().map(|one| one.claimed_head()).collect();
     loop {
         let head = verified.edge.head();
-        if published.is_some_and(|published| published.size == head.size && published != head) {
+        if published.iter().any(|published| published.size == head.size && *published != head) {
             return Err(OpenError::Fork { size: head.size });
         }
         let Some(record) = verified.replay.next_record()? else { break };
@@ -285,9 +301,9 @@ fn verify_journal(
             verified.genesis = record.entries.first().map(|entry| leaf_hash(entry));
         }
         // Only the end of a record is ever signed.
-        let inside = |size| record.first < size && size < record.head.size;
-        if let Some(size) = published.map(|head| head.size).filter(|size| inside(*size)) {
-            return Err(OpenError::Fork { size });
+        let inside = |head: &&TreeHead| record.first < head.size && head.size < record.head.size;
+        if let Some(TreeHead { size, .. }) = published.iter().find(inside) {
+            return Err(OpenError::Fork { size: *size });
         }
     }
     // What is known of larger trees is compared with the end when the journal is resumed.
@@ -305,19 +321,19 @@ fn first_leaf(start: u64, objects: &Objects) -> Result<Option<Hash>, OpenError> 
 /// Compares a published tree with the tiles below the beginning of the journal, which are durable
 /// and hold all of it. Tiles that do not lead to the journal are damage, which accuses nobody.
 fn check_trimmed(
-    published: &PublishedHead,
+    published: &UnverifiedCheckpoint,
     start: &Edge,
     objects: &Objects,
 ) -> Result<(), OpenError> {
-    let PublishedHead { head: TreeHead { size, root }, checkpoint } = published;
+    let TreeHead { size, root } = published.claimed_head();
     let damaged = || ReadError::Damaged(format!("a tile below entry {size}"));
-    let view = View::new(checkpoint.clone(), 0, start.clone());
-    let roots = view.prove(objects, &Plan::root(*size))?;
-    let old = TreeHead { size: *size, root: *roots.first().ok_or_else(damaged)? };
-    let plan = Plan::consistency(*size, view.head.size).map_err(|_| damaged())?;
+    let view = View::new(published.clone(), 0, start.clone());
+    let roots = view.prove(objects, &Plan::root(size))?;
+    let old = TreeHead { size, root: *roots.first().ok_or_else(damaged)? };
+    let plan = Plan::consistency(size, view.head.size).map_err(|_| damaged())?;
     let proof = view.prove(objects, &plan)?;
     view.head.verify_consistency(&old, &proof).map_err(|_| damaged())?;
-    if old.root == *root { Ok(()) } else { Err(OpenError::Fork { size: *size }) }
+    if old.root == root { Ok(()) } else { Err(OpenError::Fork { size }) }
 }
 
 fn grow(edge: &Edge, record: &Record) -> Result<(Edge, Vec<super::edge::Object>), OpenError> {
@@ -348,6 +364,7 @@ pub(super) struct Opened {
     pub origin: String,
     pub log_dir: PathBuf,
     pub policy_text: String,
+    pub endorsement: Endorsement,
     pub log_key: VerifierKey,
     pub objects: Objects,
     pub view: View,
@@ -367,6 +384,8 @@ struct Ready {
     shared: Arc<Shared>,
     ledger: Ledger,
     snapshot: u64,
+    /// The newest sealed tree.
+    sealed: Option<SealedView>,
 }
 
 impl Opened {
@@ -386,10 +405,9 @@ impl Opened {
         let leaves = derived::leaf_table(view, objects)?;
         let keys = ledger.keys().clone();
         let sealed = self.sealed(&ledger, key)?;
-        let shared = self.share(leaves, keys, Some(manifest), sealed, Without::default());
-        let shared = Arc::new(shared);
+        let shared = Arc::new(self.share(leaves, keys, Some(manifest), Without::default()));
         let snapshot = if from_snapshot { ledger.size() } else { 0 };
-        Ok(Ready { shared, ledger, snapshot })
+        Ok(Ready { shared, ledger, snapshot, sealed })
     }
 
     /// The tree that ends in the newest state. A key that begins with a later size does not sign
@@ -410,10 +428,9 @@ impl Opened {
         leaves: LeafTable,
         keys: KeyBook,
         manifest: Option<ManifestInForce>,
-        sealed: Option<SealedView>,
         without: Without,
     ) -> Shared {
-        let Self { origin, log_dir, policy_text, log_key, objects, view } = self;
+        let Self { origin, log_dir, policy_text, endorsement, log_key, objects, view } = self;
         Shared {
             origin,
             dir: log_dir,
@@ -422,7 +439,7 @@ impl Opened {
             objects,
             registers: Registers::default(),
             pool: Pool::default(),
-            sealed: RwLock::new(sealed.map(Arc::new)),
+            endorsement,
             view: RwLock::new(Arc::new(view)),
             leaves: RwLock::new(leaves),
             keys: RwLock::new(keys),
@@ -436,6 +453,23 @@ impl Opened {
             without,
         }
     }
+}
+
+/// Starts the notary, if sealed heads get more than the one signature that follows from them, or
+/// if witnesses are to be asked anew.
+fn run_notary(
+    shared: &Arc<Shared>,
+    key: Option<CosigningKey>,
+) -> Option<mpsc::Sender<Arc<SealedView>>> {
+    if key.is_none() && !shared.endorsement.policy().needs_witnesses() {
+        return None;
+    }
+    let (sender, sealed) = mpsc::channel();
+    let log = shared.clone();
+    let notary =
+        spawn("notary", log.clone(), move || endorse::run_notary(&log, key.as_ref(), &sealed));
+    shared.threads.lock().unwrap_or_else(PoisonError::into_inner).push(notary);
+    Some(sender)
 }
 
 /// Starts the sequencer and the background sync.
@@ -469,8 +503,8 @@ fn sealed_view(
     let roots = view.prove(objects, &Plan::root(size))?;
     let root = *roots.first().ok_or_else(|| ReadError::Damaged("the tree".to_owned()))?;
     let head = TreeHead { size, root };
-    let checkpoint = Checkpoint::sign(head, key).map_err(OpenError::Checkpoint)?.into();
-    Ok(SealedView::older(checkpoint, head, view.time_ms, state.clone()))
+    let checkpoint = Checkpoint::sign(head, key).map_err(OpenError::Checkpoint)?;
+    Ok(SealedView::older(checkpoint, state.clone()))
 }
 
 /// Runs a thread whose failure, or panic, ends the log.
@@ -482,13 +516,7 @@ fn spawn(
     let work = move || {
         let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Fatal::Panicked));
         if let Err(fatal) = result {
-            tracing::error!(log = shared.origin, cause = %fatal, "the log has stopped");
-            // Closed first: whoever is told that the log has stopped finds it so.
-            shared.pool.abandon();
-            // The first cause stays: what fails after it fails because of it.
-            shared.fatal.send_modify(|first| {
-                first.get_or_insert_with(|| Arc::new(fatal));
-            });
+            shared.fail(fatal);
         }
     };
     thread::Builder::new().name(name.into()).spawn(work).expect("the system can start a thread")

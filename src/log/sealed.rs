@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jejak_proofs::{
     merkle::{Hash, TreeHead},
-    note::{Receipt, UnverifiedCheckpoint},
+    note::{Checkpoint, Receipt, UnverifiedCheckpoint},
     tally::{Body, ContestRecap, Place, Sealed},
 };
 use serde_json::{Value, json};
@@ -20,9 +20,13 @@ pub struct SealedView {
     pub head: TreeHead,
     /// The checkpoint as a note.
     pub note: Arc<str>,
-    /// The clock reading of its batch, in milliseconds since 1970.
-    pub time_ms: u64,
-    /// State and recap; `None` only in a log that makes no states.
+    /// When those whom the policy asks last vouched for it, in POSIX seconds: a quorum of
+    /// witnesses, or the log itself where there is none. `None` if they have not.
+    pub vouched: Option<u64>,
+    /// The checkpoint with the one signature that follows from head and key.
+    pub(super) bare: Arc<str>,
+    /// State and recap; `None` in a log that makes no states, and of a tree that was sealed before
+    /// the newest one and before the log was started.
     state: Option<Arc<Sealed>>,
 }
 
@@ -33,25 +37,42 @@ impl SealedView {
     }
 
     /// A tree that was sealed before the newest one.
-    pub(super) fn older(
-        checkpoint: UnverifiedCheckpoint,
-        head: TreeHead,
-        time_ms: u64,
-        state: Arc<Sealed>,
-    ) -> Self {
-        let note = checkpoint.note().into();
-        Self { checkpoint, head, note, time_ms, state: Some(state) }
+    pub(super) fn older(checkpoint: Checkpoint, state: Arc<Sealed>) -> Self {
+        Self { state: Some(state), ..Self::of(checkpoint.into()) }
+    }
+
+    /// A tree that a quorum cosigned before the log was started.
+    pub(super) fn witnessed(checkpoint: Checkpoint, vouched: u64) -> Self {
+        Self { vouched: Some(vouched), ..Self::of(checkpoint.into()) }
+    }
+
+    fn of(checkpoint: UnverifiedCheckpoint) -> Self {
+        let (head, note): (_, Arc<str>) = (checkpoint.claimed_head(), checkpoint.note().into());
+        Self { checkpoint, head, bare: note.clone(), note, vouched: None, state: None }
+    }
+
+    /// The same tree under a checkpoint with more signatures.
+    pub(super) fn under(&self, checkpoint: Checkpoint, vouched: Option<u64>) -> Self {
+        let (bare, state) = (self.bare.clone(), self.state.clone());
+        Self { bare, state, vouched, ..Self::of(checkpoint.into()) }
     }
 
     /// What stands in for a sealed tree in a log that makes no states.
     pub(super) fn unsealed(view: &View) -> Self {
-        Self {
-            checkpoint: view.checkpoint.clone(),
-            head: view.head,
-            note: view.note.clone(),
-            time_ms: view.time_ms,
-            state: None,
+        Self::of(view.checkpoint.clone())
+    }
+
+    /// Whether the recap of this tree is here.
+    pub(super) fn has_recap(&self) -> bool {
+        self.state.is_some()
+    }
+
+    /// The recap of `other`, if that is the same tree.
+    pub(super) fn with_recap_of(mut self, other: &Self) -> Self {
+        if self.head == other.head {
+            self.state.clone_from(&other.state);
         }
+        self
     }
 
     /// Index and leaf hash of the state entry.

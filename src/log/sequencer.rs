@@ -4,7 +4,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering, mpsc::Sender},
     time::{Duration, Instant},
 };
 
@@ -65,6 +65,20 @@ pub enum Fatal {
     /// The tree is larger than the leaf table can index.
     #[error("the log is too large: {0}")]
     LeafTable(#[from] LeafIndexError),
+    /// A witness shows a head that the log's key signed, and that is none of this log's trees.
+    #[error(
+        "witness {witness} holds a signed head of {size} entries that this log does not have: \
+         another copy of it is, or was, in use"
+    )]
+    Fork {
+        /// Who shows it.
+        witness: String,
+        /// Entries of that tree.
+        size: u64,
+    },
+    /// The clock reads a time that no signature can have.
+    #[error("the clock reads no time since 1970")]
+    Clock,
     /// The ledger refuses the state that it gave itself.
     #[error("the state of the recap is not the one that follows from the entries")]
     State,
@@ -79,6 +93,8 @@ pub(super) struct Sequencer {
     pub ledger: Ledger,
     pub journal: Journal,
     pub key: SigningKey,
+    /// Takes sealed heads, to sign them with a time. Dropped, it ends the notary.
+    pub notary: Option<Sender<Arc<SealedView>>>,
     /// Size of the newest snapshot.
     pub snapshot: u64,
     /// How long an entry waits for a state that covers it; `None` for a log that makes none.
@@ -442,7 +458,11 @@ impl Sequencer {
         *shared.view.write().unwrap_or_else(PoisonError::into_inner) = view.clone();
         if let Some(state) = self.ledger.sealed().filter(|_| admitted.sealed) {
             let sealed = Arc::new(SealedView::new(&view, state.clone()));
-            *shared.sealed.write().unwrap_or_else(PoisonError::into_inner) = Some(sealed);
+            match &self.notary {
+                // A notary that is gone has failed, and the log with it.
+                Some(notary) => drop(notary.send(sealed)),
+                None => shared.endorsement.sign(sealed),
+            }
         }
         {
             let mut leaves = shared.leaves.write().unwrap_or_else(PoisonError::into_inner);

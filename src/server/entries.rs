@@ -10,11 +10,13 @@ use axum::{
 use bytes::Bytes;
 use jejak_proofs::merkle::{ENTRY_LEN_MAX, Hash, entries, prefix_len};
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::{
     FLAGS, Server, TEXT,
     body::{self, Accepts},
     limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX},
+    prefer,
     problem::{self, Code, Problem},
 };
 use crate::log::{BatchItem, BatchLogged, Logged, Rejection};
@@ -27,24 +29,47 @@ const ANSWER_LEN_EACH: usize = 2_048;
 const ANSWER_LEN_BASE: usize = 64 * 1024;
 const JSON_LINES: &str = "application/x-ndjson";
 
-/// `POST /<log>/entries`: answers with a receipt, after a published checkpoint covers the entry.
+/// `POST /<log>/entries`: answers with a receipt, after a published checkpoint covers the entry,
+/// or, where the client prefers to wait for it, a witnessed one.
 pub(super) async fn submit(
     State(server): State<Arc<Server>>,
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let log = server.log(&name)?;
+    let patience = prefer::witnessed(request.headers()).filter(|_| log.policy().needs_witnesses());
     let held = body::read(request, ENTRY, &server.limits, &server.bodies).await?;
     let logged = log.submit(held.bytes.clone()).await?;
-    receipt(&name, logged)
+    let Some(patience) = patience else { return receipt(&name, logged, None) };
+    drop(held);
+    let index = logged.index;
+    if timeout(patience, log.witnessed(index)).await.is_err() {
+        return receipt(&name, logged, Some(Preferred::InVain));
+    }
+    let witnessed = server.look_up(&name, move |log| log.receipt(index)).await?;
+    receipt(&name, Logged { receipt: witnessed, ..logged }, Some(Preferred::Witnessed))
 }
 
-fn receipt(name: &str, logged: Logged) -> Result<Response, Problem> {
-    let status = if logged.new { StatusCode::CREATED } else { StatusCode::OK };
+/// What became of the wish for a witnessed receipt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Preferred {
+    Witnessed,
+    InVain,
+}
+
+fn receipt(name: &str, logged: Logged, preferred: Option<Preferred>) -> Result<Response, Problem> {
+    let status = match (logged.new, preferred) {
+        (false, _) => StatusCode::OK,
+        (true, Some(Preferred::InVain)) => StatusCode::ACCEPTED,
+        (true, _) => StatusCode::CREATED,
+    };
     let location = format!("/{name}/entry/{}", logged.index);
     let mut response = (status, [TEXT], logged.receipt).into_response();
     let headers = response.headers_mut();
     headers.insert(header::LOCATION, location.parse().map_err(Problem::internal)?);
+    if preferred == Some(Preferred::Witnessed) {
+        headers.insert(prefer::APPLIED, HeaderValue::from_static(prefer::WITNESSED));
+    }
     if !logged.flags.is_empty() {
         let flags = HeaderValue::from_str(&logged.flags).map_err(Problem::internal)?;
         headers.insert(FLAGS, flags);

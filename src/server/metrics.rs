@@ -16,7 +16,7 @@ use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, NoLabelSet, text::encode},
     metrics::{
         MetricType,
-        counter::Counter,
+        counter::{ConstCounter, Counter},
         family::Family,
         gauge::{ConstGauge, Gauge},
         histogram::Histogram,
@@ -47,6 +47,19 @@ struct Refusal {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Named {
     log: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Witness {
+    log: String,
+    witness: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Asked {
+    log: String,
+    witness: String,
+    outcome: &'static str,
 }
 
 type LatencyFamily = Family<Route, Histogram, fn() -> Histogram>;
@@ -145,9 +158,15 @@ impl Collector for Logs {
         gauge("sealed_size", "Entries under the newest sealed checkpoint.", None, sealed)?;
         let age = |s: &Status| s.checkpoint_age_ms as f64 / 1e3;
         gauge("checkpoint_age", "Age of the checkpoint.", Some(&Unit::Seconds), age)?;
+        let served = |s: &Status| s.served as f64;
+        gauge("served_size", "Entries under the checkpoint that is served.", None, served)?;
+        let vouched = |s: &Status| s.vouched_age_ms.map_or(f64::INFINITY, |age| age as f64 / 1e3);
+        let help = "Age of what a quorum, or without one the log, vouches for.";
+        gauge("vouched_age", help, Some(&Unit::Seconds), vouched)?;
         gauge("queue", "Entries that wait for a batch.", None, |s| s.queue as f64)?;
         gauge("accepting", "1 if entries are taken.", None, |s| f64::from(u8::from(s.accepting)))?;
 
+        witnesses(&mut encoder, &all)?;
         let help = "Entries of a batch.";
         let mut family =
             encoder.encode_descriptor("batch_entries", help, None, MetricType::Histogram)?;
@@ -158,6 +177,40 @@ impl Collector for Logs {
             metric.encode_histogram::<NoLabelSet>(status.batched as f64, count, &buckets, None)
         })
     }
+}
+
+/// What each witness of each log did.
+fn witnesses(
+    encoder: &mut DescriptorEncoder<'_>,
+    all: &[(Named, Status)],
+) -> Result<(), fmt::Error> {
+    let each = || {
+        all.iter().flat_map(|(Named { log }, status)| {
+            status.witnesses.iter().map(move |(witness, standing)| {
+                (Witness { log: log.clone(), witness: witness.clone() }, standing)
+            })
+        })
+    };
+    let help = "Entries of the largest head that a witness cosigned.";
+    let mut family = encoder.encode_descriptor("witness_size", help, None, MetricType::Gauge)?;
+    each().try_for_each(|(witness, standing)| {
+        ConstGauge::new(standing.size as f64).encode(family.encode_family(&witness)?)
+    })?;
+    let help = "When a witness last cosigned, in seconds since 1970; 0 if it has not.";
+    let unit = Some(&Unit::Seconds);
+    let mut family = encoder.encode_descriptor("witness_time", help, unit, MetricType::Gauge)?;
+    each().try_for_each(|(witness, standing)| {
+        ConstGauge::new(standing.time as f64).encode(family.encode_family(&witness)?)
+    })?;
+    let help = "Heads that a witness was asked to cosign, by what became of them.";
+    let mut family = encoder.encode_descriptor("witness_asked", help, None, MetricType::Counter)?;
+    each().try_for_each(|(Witness { log, witness }, standing)| {
+        let asked = [("cosigned", standing.cosigned), ("failed", standing.failed)];
+        asked.into_iter().try_for_each(|(outcome, count)| {
+            let label = Asked { log: log.clone(), witness: witness.clone(), outcome };
+            ConstCounter::new(count).encode(family.encode_family(&label)?)
+        })
+    })
 }
 
 fn status(log: &Log) -> (Named, Status) {

@@ -14,6 +14,7 @@ mod gate;
 pub mod limits;
 mod metrics;
 mod number;
+mod prefer;
 pub mod problem;
 mod proof;
 mod read;

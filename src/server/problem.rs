@@ -224,6 +224,11 @@ impl Problem {
         Self { cause: Some(Arc::new(cause)), ..Code::Internal.into() }
     }
 
+    /// The same refusal with a sentence of its own.
+    pub fn saying(self, detail: &'static str) -> Self {
+        Self { detail: detail.into(), ..self }
+    }
+
     /// The code.
     pub const fn code(&self) -> Code {
         self.code

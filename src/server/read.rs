@@ -19,7 +19,7 @@ use super::{
     number::number,
     problem::{Code, Problem},
 };
-use crate::log::Log;
+use crate::log::{Log, Status};
 
 type Shared = State<Arc<Server>>;
 type Answer = Result<Response, Problem>;
@@ -29,8 +29,8 @@ const TILE_BYTES_MAX: u64 = TILE_WIDTH as u64 * HASH_LEN as u64;
 
 /// `GET /<log>/checkpoint`
 pub(super) async fn checkpoint(State(server): Shared, Path(name): Path<String>) -> Answer {
-    let sealed = server.log(&name)?.sealed();
-    Ok(note(sealed.head.size, &sealed.note))
+    let served = server.log(&name)?.served();
+    Ok(note(served.head.size, &served.note))
 }
 
 /// `GET /<log>/checkpoint/latest`
@@ -150,10 +150,31 @@ pub(super) async fn healthy() -> Response {
     ([TEXT], "ok\n").into_response()
 }
 
-/// `GET /readyz`: every log takes entries.
+/// `GET /readyz`: every log takes entries. How far each is published and witnessed, and since when.
 pub(super) async fn ready(State(server): Shared) -> Answer {
-    match server.logs().all(|log| log.status().accepting) {
-        true => Ok(healthy().await),
-        false => Err(Code::Unavailable.into()),
+    let mut text = String::from("ok\n");
+    for log in server.logs() {
+        let status = log.status();
+        if !status.accepting {
+            let waits = "a log takes no entries before its witnesses have answered";
+            return Err(match status.held {
+                true => Problem::from(Code::Unavailable).saying(waits),
+                false => Code::Unavailable.into(),
+            });
+        }
+        text.push_str(&standing(log, &status));
+    }
+    Ok(([TEXT], text).into_response())
+}
+
+/// A line for an operator: `election: published 1204 0.4 s ago, witnessed 1180 63.0 s ago`.
+fn standing(log: &Log, status: &Status) -> String {
+    let ago = |ms: u64| format!("{}.{} s ago", ms / 1_000, ms % 1_000 / 100);
+    let (name, size) = (log.name(), status.size);
+    let published = format!("{name}: published {size} {}", ago(status.checkpoint_age_ms));
+    match (log.policy().needs_witnesses(), status.vouched_age_ms) {
+        (false, _) => format!("{published}\n"),
+        (true, Some(age)) => format!("{published}, witnessed {} {}\n", status.served, ago(age)),
+        (true, None) => format!("{published}, not witnessed\n"),
     }
 }

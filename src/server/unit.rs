@@ -54,7 +54,7 @@ async fn look_up(
     let (log, contest, unit) = check(names)?;
     let (size, value) = server
         .look_up(&log, move |log| {
-            let sealed = log.sealed();
+            let sealed = log.recapped();
             let value = what(&sealed, contest.as_str(), unit.as_str());
             Ok::<_, ReadError>(value.map(|value| (sealed.head.size, value)))
         })

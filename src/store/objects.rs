@@ -37,6 +37,7 @@ pub const TILE_LEN: u64 = TILE_WIDTH as u64 * HASH_LEN as u64;
 const TEMPORARY_DIR: &str = "tmp";
 const REGISTER_DIR: &str = "register";
 const CHECKPOINT: &str = "checkpoint";
+const WITNESSED: &str = "witnessed";
 
 /// The name of an immutable file of the tree. Only full ones exist: a partial tile or bundle
 /// is a prefix of the full one.
@@ -209,11 +210,33 @@ impl Objects {
         let hash = sha256(bytes);
         let dir = self.root.join(REGISTER_DIR);
         disk::make_dirs(&dir)?;
-        let temporary = self.write_temporary(bytes, true)?;
-        disk::rename(&temporary, &dir.join(hash.to_string()))?;
-        disk::sync_dir(&dir)?;
+        self.put_durably(&dir, &hash.to_string(), bytes)?;
         disk::sync_dir(&self.root)?;
         Ok(hash)
+    }
+
+    /// Replaces the file `witnessed`, the newest checkpoint that a quorum cosigned, and returns
+    /// when it is durable.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; a reader then finds the old one or the new one, whole.
+    pub fn put_witnessed(&self, note: &[u8]) -> Result<(), StoreError> {
+        self.put_durably(&self.root, WITNESSED, note)
+    }
+
+    /// The file `witnessed`; `None` if there is none. Whoever reads it verifies it.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn witnessed(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        disk::read(&self.root.join(WITNESSED))
+    }
+
+    /// Gives bytes that are synced a name that is synced.
+    fn put_durably(&self, dir: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let temporary = self.write_temporary(bytes, true)?;
+        disk::rename(&temporary, &dir.join(name))?;
+        disk::sync_dir(dir)
     }
 
     /// A register file by its hash, which is checked.

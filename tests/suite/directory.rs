@@ -23,7 +23,8 @@ use crate::{
 /// Small segments, so that a test can see them trimmed.
 pub const JOURNAL: JournalOptions = JournalOptions { segment_len: 64 << 10, free_min: 0 };
 /// States would come by the clock, between entries whose indexes tests count.
-pub const OPTIONS: Options = Options { journal: JOURNAL, read_only: false, seal_after: None };
+pub const OPTIONS: Options =
+    Options { journal: JOURNAL, read_only: false, seal_after: None, start_unwitnessed: false };
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 

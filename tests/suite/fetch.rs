@@ -13,7 +13,7 @@ use std::{
 
 use flate2::{Compression, write::GzEncoder};
 use jejak::{
-    client::{Fetch, FetchError, FetchLimits, UnreachableKind},
+    client::{Fetch, FetchError, FetchLimits, Post, UnreachableKind},
     server::{Audience, Binding, limits::Limits, serve},
 };
 
@@ -148,7 +148,8 @@ fn patience_outlasts_a_server_that_is_away_or_busy() {
     let many = answer("429", "", b"");
     let (fetch, count) = scripted(vec![busy, many, Vec::new(), answer("201", "", b"ok")]);
     let started = Instant::now();
-    let got = fetch.post_patiently("x", TEXT, b"entry", 9, Duration::from_secs(20)).unwrap();
+    let got =
+        fetch.post_patiently(&Post::new("x", TEXT, b"entry", 9), Duration::from_secs(20)).unwrap();
     assert_eq!((got.status, got.body.as_slice()), (201, b"ok".as_slice()));
     assert_eq!(count.load(Ordering::SeqCst), 4);
     // 1 s as asked, then 200 and 400 ms of our own.
@@ -226,20 +227,24 @@ async fn client_and_server_agree() {
         tokio::spawn(async move { serve(&server, vec![binding], std::future::pending()).await });
     let talk = tokio::task::spawn_blocking(move || {
         let fetch = Fetch::new(&base, &FetchLimits::default()).unwrap();
-        let new = fetch.post("entries", TEXT, &flagged(9), 100_000).unwrap();
+        let new = fetch.post(&Post::new("entries", TEXT, &flagged(9), 100_000)).unwrap();
         assert_eq!((new.status, new.flags.as_str()), (201, "A1,A3"));
-        assert_eq!(fetch.post("entries", TEXT, &flagged(9), 100_000).unwrap().status, 200);
+        assert_eq!(
+            fetch.post(&Post::new("entries", TEXT, &flagged(9), 100_000)).unwrap().status,
+            200
+        );
         let leaf = jejak_proofs::merkle::leaf_hash(&entry(1));
         let found = fetch.get(&format!("leaf/{leaf}"), 100).unwrap();
         assert_eq!((found.size, found.body.as_slice()), (Some(5), br#"{"index":1}"#.as_slice()));
-        let refused = fetch.post("entries", TEXT, &election().rival(3), 100_000).unwrap_err();
+        let refused =
+            fetch.post(&Post::new("entries", TEXT, &election().rival(3), 100_000)).unwrap_err();
         let head = refused.refusal().unwrap().head.unwrap();
         assert_eq!((head.index, head.seq), (3, 0));
         assert_eq!(head.leaf.to_string(), jejak_proofs::merkle::leaf_hash(&entry(3)).to_string());
         let missing = fetch.get("entry/99", 100).unwrap_err();
         assert_eq!(missing.refusal().unwrap().code.as_deref(), Some("not_found"));
         let large = vec![b'x'; 300_000];
-        let refused = fetch.post("entries", TEXT, &large, 100).unwrap_err();
+        let refused = fetch.post(&Post::new("entries", TEXT, &large, 100)).unwrap_err();
         let code = refused.refusal().map(|refusal| refusal.code.as_deref());
         assert_eq!(code, Some(Some("too_large")), "{refused:?}");
     });

@@ -98,7 +98,7 @@ async fn every_read_has_its_type_its_caching_and_its_size() {
 async fn reads_answer_what_the_log_holds() {
     let fixture = Fixture::new(300).await;
     let note = fixture.get("/test/checkpoint").await;
-    assert_eq!(note.text(), &*fixture.log.sealed().note);
+    assert_eq!(note.text(), &*fixture.log.served().note);
     assert_eq!(fixture.get("/test/checkpoint/latest").await.text(), &*fixture.log.published().note);
 
     // Independent of the log: hashes and framing of the entries that were submitted.

@@ -168,7 +168,7 @@ fn write(url: String, stop: Arc<AtomicBool>, mut next: u64, first: u64) -> Work 
 }
 
 fn one(fetch: &Fetch, policy: &Policy, number: u64) -> Result<Vec<Kept>, SubmitError> {
-    let logged = submit(fetch, policy, &election().entry(number), Duration::ZERO)?;
+    let logged = submit(fetch, policy, &election().entry(number), None, Duration::ZERO)?;
     Ok(vec![Kept { number, index: logged.receipt.index, head: logged.checkpoint.head() }])
 }
 

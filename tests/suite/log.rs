@@ -320,7 +320,7 @@ async fn a_key_signs_no_tree_outside_its_window() {
     fs::write(crashed.log().join("checkpoint"), "").unwrap();
     let log = Log::open(directory.path(), new.clone(), &OPTIONS).unwrap();
     let signed_by = |log: &Log, key: &SigningKey| {
-        log.sealed().checkpoint.clone().verify(ORIGIN, [&key.verifier()]).is_ok()
+        log.served().checkpoint.clone().verify(ORIGIN, [&key.verifier()]).is_ok()
     };
     assert_eq!((signed_by(&log, old), signed_by(&log, new)), (true, false));
     let logged = log.submit(entry(5).into()).await.unwrap();

@@ -50,7 +50,7 @@ impl Served {
 
     /// Sizes of the sealed tree and of the newest.
     fn sizes(&self) -> (u64, u64) {
-        (self.log.sealed().head.size, self.log.published().head.size)
+        (self.log.served().head.size, self.log.published().head.size)
     }
 
     async fn submit(&self, entry: &[u8]) -> u64 {

@@ -33,6 +33,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("src/log", &["crate::server", "crate::cli", "crate::client", "axum", "hyper", "sled", "ureq"]),
     ("src/server", &["crate::store", "crate::cli", "crate::client", "sled", "ureq", "std::fs"]),
+    // Between a log and its witnesses: it signs nothing and writes nothing.
+    (
+        "src/cosign",
+        &["crate::server", "crate::store", "crate::cli", "crate::monitor", "sled", "axum", "ureq"],
+    ),
     (
         "src/client",
         &["crate::server", "crate::log", "crate::store", "crate::cli", "axum", "std::fs"],

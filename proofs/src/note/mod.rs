@@ -45,7 +45,10 @@ pub enum NumberError {
 }
 
 /// Reads a number in its one spelling: decimal digits, no sign, no leading zero.
-fn decimal(text: &str, max: u64) -> Result<u64, NumberError> {
+///
+/// # Errors
+/// Fails on any other spelling, and above `max`.
+pub fn decimal(text: &str, max: u64) -> Result<u64, NumberError> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     if !digits || (text.starts_with('0') && text != "0") {
         return Err(NumberError::Spelling);

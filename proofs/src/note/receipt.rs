@@ -147,6 +147,21 @@ impl Receipt {
         self.verify_leaf(leaf_hash(entry), policy)
     }
 
+    /// As [`Receipt::verify`], and asks for no witness: what the log says, for those who will ask
+    /// for more, or who only want to hold the log to it.
+    ///
+    /// # Errors
+    /// [`ReceiptError::Checkpoint`] as [`Policy::verify_log`], then [`ReceiptError::Inclusion`].
+    pub fn verify_published(
+        &self,
+        entry: &[u8],
+        policy: &Policy,
+    ) -> Result<Checkpoint, ReceiptError> {
+        let checkpoint = policy.verify_log(self.checkpoint.clone())?;
+        checkpoint.head().verify_inclusion(self.index, leaf_hash(entry), &self.proof)?;
+        Ok(checkpoint)
+    }
+
     /// As [`Receipt::verify`], for those who have only the leaf hash of the entry.
     ///
     /// # Security
