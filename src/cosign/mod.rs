@@ -5,7 +5,7 @@
 //! needed are always asked about the same head, and a slow one that is not needed misses a round.
 //! An answer that comes after the quorum is kept too, for monitors.
 //!
-//! Each witness has a thread of its own with one connection that is kept alive ([`ask`]). This is
+//! Each witness has a thread of its own with one connection that is kept alive (`ask`). This is
 //! the one place that names both the log and the client.
 
 mod ask;
