@@ -16,6 +16,7 @@ mod signed_note;
 mod signer;
 #[cfg(test)]
 mod speccheck;
+mod windows;
 
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointFault, UnverifiedCheckpoint};
 pub use cosignature::{COSIGNATURE_TIME_MAX, CosigningKey};
@@ -30,6 +31,7 @@ pub use receipt::{Receipt, ReceiptError};
 pub use signed_note::{LineError, NOTE_LEN_MAX, NOTE_SIGNATURES_MAX, NoteError, SignatureLine};
 pub use signed_note::{SignedNote, compose};
 pub use signer::{SEED_LEN, SigningKey};
+pub use windows::{Window, WindowsError, WindowsErrorKind};
 
 /// Why a number was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
