@@ -22,11 +22,58 @@ pub struct PolicyArg {
 }
 
 impl PolicyArg {
+    /// Reads the policy, and the windows of its keys in the file beside it, if there is one.
+    pub fn read(&self) -> Result<Policy, Failure> {
+        let refused = |path: &Path, error: &dyn std::fmt::Display| {
+            Failure::config(format!("{}: {error}", path.display()))
+        };
+        let text = read_text(&self.policy)?;
+        let policy = Policy::parse(&text).map_err(|error| refused(&self.policy, &error))?;
+        let windows = windows_of(&self.policy);
+        match fs::read(&windows) {
+            Ok(bytes) => policy.with_windows(&bytes).map_err(|error| refused(&windows, &error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(policy),
+            Err(error) => Err(unreadable(&windows, &error)),
+        }
+    }
+}
+
+/// The file of windows beside a policy: its name with `.windows` behind it.
+fn windows_of(policy: &Path) -> PathBuf {
+    let mut name = policy.file_name().unwrap_or_default().to_owned();
+    name.push(".windows");
+    policy.with_file_name(name)
+}
+
+/// The policy of a command that judges what a log signed.
+#[derive(Clone, Debug, Args)]
+pub struct JudgeArgs {
+    #[command(flatten)]
+    policy: PolicyArg,
+    #[command(flatten)]
+    strict: StrictArg,
+}
+
+impl JudgeArgs {
     /// Reads the policy.
     pub fn read(&self) -> Result<Policy, Failure> {
-        let text = read_text(&self.policy)?;
-        Policy::parse(&text)
-            .map_err(|error| Failure::config(format!("{}: {error}", self.policy.display())))
+        Ok(self.strict.apply(self.policy.read()?))
+    }
+}
+
+/// How much a policy is made to ask for.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct StrictArg {
+    /// Demand an ML-DSA-44 signature of the log on every checkpoint, beside its Ed25519 one. A
+    /// receipt as the log gave it on submission has none: take a later one.
+    #[arg(long)]
+    require_pq: bool,
+}
+
+impl StrictArg {
+    /// The policy, as strict as was asked for.
+    pub fn apply(self, policy: Policy) -> Policy {
+        if self.require_pq { policy.require_pq() } else { policy }
     }
 }
 

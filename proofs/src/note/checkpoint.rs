@@ -58,6 +58,12 @@ pub enum CheckpointError {
         /// The id of the key.
         key: KeyId,
     },
+    /// `--require-pq`, and no signature of this kind by a known key of the log.
+    #[error("--require-pq: no signature of type {:#04x} by a known key of the log", kind.byte())]
+    RequirePq {
+        /// The kind that is missing.
+        kind: KeyKind,
+    },
     /// A line with the name and id of a listed witness is not a cosignature by it.
     #[error("the witness's cosignature by key {key} does not verify")]
     Cosignature {
@@ -85,9 +91,10 @@ impl CheckpointError {
     /// The question that this error answers.
     pub fn fault(&self) -> CheckpointFault {
         match self {
-            Self::OtherOrigin | Self::Unsigned | Self::LogSignature { .. } => {
-                CheckpointFault::LogSignature
-            }
+            Self::OtherOrigin
+            | Self::Unsigned
+            | Self::LogSignature { .. }
+            | Self::RequirePq { .. } => CheckpointFault::LogSignature,
             Self::Cosignature { .. } | Self::Quorum => CheckpointFault::Quorum,
             _ => CheckpointFault::Malformed,
         }
@@ -98,6 +105,31 @@ impl CheckpointError {
 /// a checkpoint is never a tally, and never the message of a cosignature.
 pub(super) fn reserved_origin(origin: &str) -> bool {
     origin.starts_with("jejak/") || origin == "cosignature/v1"
+}
+
+/// Reads the text of a checkpoint: its origin, and its tree head.
+///
+/// # Errors
+/// Fails if it is not as C2SP tlog-checkpoint says, on an origin that is reserved for other
+/// messages, and on sizes above [`TREE_SIZE_MAX`].
+pub(super) fn parse_text(text: &str) -> Result<(&str, TreeHead), CheckpointError> {
+    let body = text.strip_suffix('\n').unwrap_or(text);
+    if body.split('\n').any(str::is_empty) {
+        return Err(CheckpointError::EmptyLine);
+    }
+    let mut lines = body.split('\n');
+    let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
+        return Err(CheckpointError::Lines);
+    };
+    if reserved_origin(origin) {
+        return Err(CheckpointError::Origin);
+    }
+    let size = decimal(size, TREE_SIZE_MAX).map_err(CheckpointError::Size)?;
+    let root = Hash::from_base64(root).map_err(|_| CheckpointError::Root)?;
+    if size == 0 && root != TreeHead::EMPTY.root {
+        return Err(CheckpointError::EmptyRoot);
+    }
+    Ok((origin, TreeHead { size, root }))
 }
 
 /// A checkpoint that was read; nothing that it says is known to be true.
@@ -112,8 +144,9 @@ pub struct UnverifiedCheckpoint {
 impl UnverifiedCheckpoint {
     /// Reads a checkpoint with its signature lines.
     ///
-    /// Extension lines are taken and mean nothing, except that signatures cover them. Lines by
-    /// keys of unknown types are taken too, within the limits of [`SignedNote::parse`].
+    /// Extension lines are taken and mean nothing: Ed25519 signatures cover them, those of
+    /// ML-DSA-44 do not. Lines by keys of unknown types are taken too, within the limits of
+    /// [`SignedNote::parse`].
     ///
     /// # Errors
     /// Fails if it is not a signed note, if its text is not as C2SP tlog-checkpoint says, on an
@@ -121,28 +154,11 @@ impl UnverifiedCheckpoint {
     /// panics.
     pub fn parse(bytes: &[u8]) -> Result<Self, CheckpointError> {
         let note = SignedNote::parse(bytes)?;
-        let text = note.text();
-        let body = text.strip_suffix('\n').unwrap_or(text);
-        if body.split('\n').any(str::is_empty) {
-            return Err(CheckpointError::EmptyLine);
-        }
-        let mut lines = body.split('\n');
-        let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next())
-        else {
-            return Err(CheckpointError::Lines);
-        };
-        if reserved_origin(origin) {
-            return Err(CheckpointError::Origin);
-        }
-        let size = decimal(size, TREE_SIZE_MAX).map_err(CheckpointError::Size)?;
-        let root = Hash::from_base64(root).map_err(|_| CheckpointError::Root)?;
-        if size == 0 && root != TreeHead::EMPTY.root {
-            return Err(CheckpointError::EmptyRoot);
-        }
+        let (origin, head) = parse_text(note.text())?;
         // A note is valid UTF-8 from end to end, so nothing is replaced here.
         let whole = String::from_utf8_lossy(bytes).into_owned();
-        let (origin_len, text_len) = (origin.len(), text.len());
-        Ok(Self { note: whole, origin_len, text_len, head: TreeHead { size, root } })
+        let (origin_len, text_len) = (origin.len(), note.text().len());
+        Ok(Self { note: whole, origin_len, text_len, head })
     }
 
     /// The first line: which log this is said to be from.
@@ -160,7 +176,8 @@ impl UnverifiedCheckpoint {
         &self.note
     }
 
-    /// What is signed: the note down to the empty line, with extension lines if there are any.
+    /// The note down to the empty line, with extension lines if there are any. An Ed25519 signature
+    /// covers all of it, one of ML-DSA-44 its first three lines.
     pub fn text(&self) -> &str {
         &self.note[..self.text_len]
     }
@@ -171,12 +188,14 @@ impl UnverifiedCheckpoint {
 
     /// Checks that the log `origin` signed this checkpoint.
     ///
-    /// `log_keys` are the keys that may sign for it; any one of them suffices. Keys with another
-    /// name than the origin and keys of cosigners never sign for a log, and are passed over.
+    /// `log_keys` are the keys that may sign for it, Ed25519 or ML-DSA-44; any one of them
+    /// suffices. Keys with another name than the origin and keys that only cosign never sign for a
+    /// log, and are passed over.
     ///
     /// # Security
     /// It says nothing about witnesses, and so nothing about whether others were shown the same.
-    /// [`Policy::verify`](super::Policy::verify) does.
+    /// [`Policy::verify`](super::Policy::verify) does. Where only an ML-DSA-44 line verified,
+    /// nobody signed the extension lines: rest on origin and head, on nothing else of the text.
     ///
     /// # Errors
     /// [`CheckpointError::OtherOrigin`] if the origin is another, [`CheckpointError::LogSignature`]
@@ -187,13 +206,38 @@ impl UnverifiedCheckpoint {
         origin: &str,
         log_keys: impl IntoIterator<Item = &'k VerifierKey>,
     ) -> Result<Checkpoint, CheckpointError> {
+        self.signers(origin, log_keys)?;
+        Ok(Checkpoint(self))
+    }
+
+    /// As [`UnverifiedCheckpoint::verify`], with every kind of `kinds` among the signatures.
+    pub(super) fn verify_kinds<'k>(
+        self,
+        origin: &str,
+        log_keys: impl IntoIterator<Item = &'k VerifierKey>,
+        kinds: &[KeyKind],
+    ) -> Result<Checkpoint, CheckpointError> {
+        let signers = self.signers(origin, log_keys)?;
+        let signed = |kind: &KeyKind| signers.iter().any(|key| key.kind() == *kind);
+        match kinds.iter().find(|kind| !signed(kind)) {
+            None => Ok(Checkpoint(self)),
+            Some(&kind) => Err(CheckpointError::RequirePq { kind }),
+        }
+    }
+
+    /// The keys that signed for the log; at least one.
+    fn signers<'k>(
+        &self,
+        origin: &str,
+        log_keys: impl IntoIterator<Item = &'k VerifierKey>,
+    ) -> Result<Vec<&'k VerifierKey>, CheckpointError> {
         if self.origin() != origin {
             return Err(CheckpointError::OtherOrigin);
         }
-        let signs = |key: &&VerifierKey| key.name() == origin && key.kind() == KeyKind::Ed25519;
+        let signs = |key: &&VerifierKey| key.name() == origin && key.kind().signs_logs();
         let keys: Vec<&VerifierKey> = log_keys.into_iter().filter(signs).collect();
         match self.signed_note()?.verify(&keys) {
-            Ok(_) => Ok(Checkpoint(self)),
+            Ok(signers) => Ok(signers),
             Err(NoteError::BadSignature { key }) => Err(CheckpointError::LogSignature { key }),
             Err(_) => Err(CheckpointError::Unsigned),
         }
@@ -255,7 +299,7 @@ impl Checkpoint {
         self.0.note()
     }
 
-    /// What is signed: the note down to the empty line.
+    /// The note down to the empty line, as [`UnverifiedCheckpoint::text`].
     pub fn text(&self) -> &str {
         self.0.text()
     }

@@ -17,12 +17,14 @@ mod signed_note;
 mod signer;
 #[cfg(test)]
 mod speccheck;
+mod windows;
 
 pub use add_checkpoint::{ADD_CHECKPOINT_PROOF_LEN_MAX, AddCheckpoint, AddCheckpointError};
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointFault, UnverifiedCheckpoint};
 pub use cosignature::{COSIGNATURE_TIME_MAX, CosigningKey};
 pub use evidence::{Conviction, EVIDENCE_LEN_MAX, Evidence, EvidenceError, EvidencePart};
 pub use key::{KeyError, KeyId, KeyIdError, KeyKind, SignatureError, VerifierKey, Weakness};
+pub use key::{ML_DSA_NAME_LEN_MAX, ML_DSA_PUBLIC_KEY_LEN, ML_DSA_SIGNATURE_LEN};
 pub use key::{PUBLIC_KEY_LEN, SIGNATURE_LEN, valid_name};
 pub use policy::{Cosignature, LogLine, POLICY_GROUPS_MAX, POLICY_LEN_MAX, POLICY_LOGS_MAX};
 pub use policy::{POLICY_WITNESSES_MAX, Policy, PolicyError, PolicyErrorKind, WitnessLine};
@@ -31,6 +33,7 @@ pub use receipt::{Receipt, ReceiptError};
 pub use signed_note::{LineError, NOTE_LEN_MAX, NOTE_SIGNATURES_MAX, NoteError, SignatureLine};
 pub use signed_note::{SignedNote, compose};
 pub use signer::{SEED_LEN, SigningKey};
+pub use windows::{Window, WindowsError, WindowsErrorKind};
 
 /// Why a number was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     merkle::Hash,
-    note::{KeyKind, VerifierKey},
+    note::{VerifierKey, Window},
 };
 
 /// Most root keys; the limit of signature lines of one entry.
@@ -150,7 +150,7 @@ impl Manifest {
             }
             keys.push(key);
         }
-        let public: BTreeSet<&[u8; 32]> = keys.iter().map(VerifierKey::public_bytes).collect();
+        let public: BTreeSet<&[u8]> = keys.iter().map(VerifierKey::public_bytes).collect();
         let rising = keys.is_sorted_by(|a, b| (a.name(), a.id()) < (b.name(), b.id()));
         if rising && public.len() == keys.len() { Ok(keys) } else { Err(refusal) }
     }
@@ -158,7 +158,7 @@ impl Manifest {
     /// Whether a key of the log signs checkpoints of trees of `size` entries while this manifest is
     /// in force.
     pub fn log_key_counts(&self, vkey: &str, size: u64) -> bool {
-        let covers = |key: &LogKey| key.from <= size && key.until.is_none_or(|until| size < until);
+        let covers = |key: &LogKey| Window { from: key.from, until: key.until }.covers(size);
         self.log_keys.iter().any(|key| *key.vkey == *vkey && covers(key))
     }
 
@@ -201,7 +201,7 @@ impl Manifest {
 
     fn check_log_keys(&self) -> bool {
         let key = |key: &LogKey| {
-            let signs = |k: VerifierKey| k.name() == &*self.log && k.kind() == KeyKind::Ed25519;
+            let signs = |k: VerifierKey| k.name() == &*self.log && k.kind().signs_logs();
             VerifierKey::parse(&key.vkey).is_ok_and(signs)
                 && key.until.is_none_or(|until| key.from < until)
         };
