@@ -113,10 +113,9 @@ impl Endorsement {
     pub fn begin(
         &self,
         witnessed: Option<Checkpoint>,
-        sealed: Option<SealedView>,
-        key: Option<&CosigningKey>,
+        sealed: Option<&ToSign>,
     ) -> Result<(), Fatal> {
-        let sealed = sealed.map(|sealed| timestamp(&sealed, key, &self.policy)).transpose()?;
+        let sealed = sealed.map(|sealed| timestamp(sealed, &self.policy)).transpose()?;
         if let Some(witnessed) = witnessed.filter(|_| self.policy.needs_witnesses()) {
             self.served.send_replace(self.served_before(witnessed, sealed.as_ref()).map(Arc::new));
         }
@@ -209,37 +208,39 @@ impl Endorsement {
     }
 }
 
-/// Signs sealed heads as they come, and the newest one again every minute, until the sequencer
-/// ends.
+/// A sealed head that the log's first key has signed, and the key that adds a time, if it may.
+#[derive(Clone)]
+pub(super) struct ToSign {
+    pub view: SealedView,
+    pub key: Option<Arc<CosigningKey>>,
+}
+
+/// Signs sealed heads as they come, and the newest one, at first that of the start, again after
+/// `every`, until the sequencer ends.
 pub(super) fn run_notary(
     shared: &Shared,
-    key: Option<&CosigningKey>,
-    sealed: &Receiver<Arc<SealedView>>,
+    mut newest: Option<ToSign>,
+    sealed: &Receiver<ToSign>,
+    every: Duration,
 ) -> Result<(), Fatal> {
-    let mut newest = shared.endorsement.signed();
     loop {
-        match sealed.recv_timeout(ENDORSE_EVERY) {
-            Ok(view) => newest = Some(sealed.try_iter().last().unwrap_or(view)),
+        match sealed.recv_timeout(every) {
+            Ok(next) => newest = Some(sealed.try_iter().last().unwrap_or(next)),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
-        if let Some(view) = &newest {
-            let signed = timestamp(view, key, &shared.endorsement.policy)?;
+        if let Some(newest) = &newest {
+            let signed = timestamp(newest, &shared.endorsement.policy)?;
             shared.endorsement.sign(Arc::new(signed));
         }
     }
 }
 
 /// The sealed head under a checkpoint with the log's timestamped line, made now.
-pub(super) fn timestamp(
-    view: &SealedView,
-    key: Option<&CosigningKey>,
-    policy: &Policy,
-) -> Result<SealedView, Fatal> {
+fn timestamp(to_sign: &ToSign, policy: &Policy) -> Result<SealedView, Fatal> {
+    let ToSign { view, key } = to_sign;
     let Some(key) = key else { return Ok(view.clone()) };
-    // Without the line of a minute ago, which says less.
-    let bare = UnverifiedCheckpoint::parse(view.bare.as_bytes())?;
-    let checkpoint = policy.verify_log(bare)?;
+    let checkpoint = policy.verify_log(view.checkpoint.clone())?;
     let seconds = clock::now_ms() / 1_000;
     let line = key.cosign(&checkpoint, seconds).map_err(|_| Fatal::Clock)?;
     let vouched = (!policy.needs_witnesses()).then_some(seconds);

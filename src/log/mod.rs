@@ -482,7 +482,7 @@ impl Log {
             manifest,
             origin: self.origin().to_owned(),
             policy: self.0.policy_text.clone(),
-            vkeys: vec![self.0.log_key.to_string()],
+            vkeys: self.policy().log_keys(self.origin()).iter().map(ToString::to_string).collect(),
         };
         serde_json::to_value(description).expect("a description is text and numbers")
     }

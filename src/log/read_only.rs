@@ -15,7 +15,7 @@ use jejak_proofs::{
 
 use super::{
     Log, ManifestInForce, derived,
-    endorse::{Endorsement, read_witnessed},
+    endorse::{Endorsement, ToSign, read_witnessed},
     rebuild::{Rebuilt, rebuild},
     recovery::{OpenError, Opened, Published, Without, published_head, read_policy},
     sealed::SealedView,
@@ -64,7 +64,7 @@ pub(super) fn open(dir: &Path) -> Result<Log, OpenError> {
     let leaves = leaves.unwrap_or_else(|_| LeafTable::new());
     let witnessed = witnessed(&origin, &policy, &view, &objects);
     let endorsement = Endorsement::new(policy, false);
-    endorsement.begin(witnessed, sealed, None)?;
+    endorsement.begin(witnessed, sealed.map(|view| ToSign { view, key: None }).as_ref())?;
     let opened = Opened { origin, log_dir, policy_text, endorsement, log_key, objects, view };
     Ok(Log(Arc::new(opened.share(leaves, KeyBook::new(), manifest, without))))
 }

@@ -16,8 +16,8 @@ use std::{
 use jejak_proofs::{
     merkle::{Hash, Plan, TreeHead, leaf_hash},
     note::{
-        Checkpoint, CheckpointError, CosigningKey, Policy, PolicyError, SigningKey,
-        UnverifiedCheckpoint, VerifierKey,
+        Checkpoint, CheckpointError, Policy, PolicyError, SigningKey, UnverifiedCheckpoint,
+        VerifierKey,
     },
     tally::{KeyBook, Ledger, Sealed},
 };
@@ -27,7 +27,7 @@ use super::{
     Log, ManifestInForce, Shared,
     derived::{self, Saved},
     edge::Edge,
-    endorse::{self, Endorsement, LogKeys},
+    endorse::{self, ENDORSE_EVERY, Endorsement, LogKeys, ToSign},
     integrate::integrate,
     pool::Pool,
     rebuild::{edge_at, tile_prefix},
@@ -58,6 +58,8 @@ pub struct Options {
     /// How long an entry waits at most for a state that covers it; `None` for a log without
     /// states, which no monitor accepts for long.
     pub seal_after: Option<Duration>,
+    /// How often the newest sealed head is signed, and cosigned, anew.
+    pub endorse_every: Duration,
     /// Take entries before the policy's witnesses have said that they know of no newer head.
     pub start_unwitnessed: bool,
 }
@@ -66,7 +68,8 @@ impl Default for Options {
     fn default() -> Self {
         let journal = JournalOptions::default();
         let seal_after = Some(SEAL_AFTER);
-        Self { journal, read_only: false, seal_after, start_unwitnessed: false }
+        let endorse_every = ENDORSE_EVERY;
+        Self { journal, read_only: false, seal_after, endorse_every, start_unwitnessed: false }
     }
 }
 
@@ -156,42 +159,24 @@ impl From<Fatal> for OpenError {
 }
 
 pub(super) fn open(dir: &Path, keys: LogKeys, options: &Options) -> Result<Log, OpenError> {
-    let LogKeys { note: key, timestamped } = keys;
     let (policy, policy_text) = read_policy(&dir.join("policy"))?;
-    let log_key = key.verifier();
-    let origin = key.name().to_owned();
-    let pinned = policy.logs().any(|log| log.key == log_key).then(|| policy.genesis(&origin));
-    let genesis = pinned.flatten().ok_or_else(|| OpenError::LogKey(log_key.to_string()))?;
+    let listed = |key: &VerifierKey| match policy.logs().any(|log| log.key == *key) {
+        true => Ok(key.to_string()),
+        false => Err(OpenError::LogKey(key.to_string())),
+    };
+    let LogKeys { note: key, timestamped } = keys;
+    let (origin, log_key) = (key.name().to_owned(), key.verifier());
+    listed(&log_key)?;
+    let timestamped = timestamped
+        .map(|key| listed(&key.verifier()).map(|vkey| (Arc::new(key), vkey)))
+        .transpose()?;
+    let genesis = policy.genesis(&origin).ok_or_else(|| OpenError::LogKey(log_key.to_string()))?;
     let log_dir = dir.join("log");
     let lock = DirLock::acquire(&log_dir)?;
 
     let objects = Objects::open(&log_dir);
-    let (published, missing) = match published_head(&objects, &policy)? {
-        Published::Head(published) => (Some(published.checkpoint), false),
-        Published::Lost => (None, false),
-        Published::Missing => (None, true),
-    };
-    let witnessed = endorse::read_witnessed(&objects, &policy)?;
-    let signed: Vec<&UnverifiedCheckpoint> =
-        published.iter().chain(witnessed.as_ref().map(Checkpoint::as_unverified)).collect();
-    let journal_dir = log_dir.join("journal");
-    let Verified { replay, edge, time_ms, genesis: found } =
-        verify_journal(&journal_dir, &objects, &signed)?;
-    if found != Some(genesis) {
-        return Err(OpenError::Genesis);
-    }
-    if missing {
-        // Nobody can say now that the end of the journal was not published.
-        return Err(ReadError::Missing("checkpoint".to_owned()).into());
-    }
-    let saved = derived::saved(&log_dir, &origin);
-    let known = signed.iter().map(|head| head.claimed_head().size).max().unwrap_or(0);
-    let known = known.max(saved.as_ref().map_or(0, |saved| saved.head.size));
-    let known = known.max(objects.known_size()?);
-    // Everything so far only read. The journal is sound, or torn where a crash may tear it.
-    let journal = Journal::resume(replay, known, options.journal)?;
-    objects.remove_leftovers()?;
-    publish_again(&journal_dir, &objects)?;
+    let Sound { journal, edge, time_ms, published, witnessed, saved } =
+        accept(&log_dir, &origin, &objects, &policy, genesis, options.journal)?;
     // Disk: the journal ends with its last committed record, and every full tile and bundle that
     // it covers is there.
 
@@ -203,10 +188,10 @@ pub(super) fn open(dir: &Path, keys: LogKeys, options: &Options) -> Result<Log, 
     let opened = Opened { origin, log_dir, policy_text, endorsement, log_key, objects, view };
     let Ready { shared, ledger, snapshot, sealed } = opened.start(genesis, saved, &key)?;
     window::put_checkpoint(&shared, &ledger, published)?;
-    shared.endorsement.begin(witnessed, sealed, timestamped.as_ref())?;
     let never = ledger.sealed().is_none();
     let mut sequencer = Sequencer {
-        notary: run_notary(&shared, timestamped),
+        timestamped,
+        notary: None,
         vkey: shared.log_key.to_string(),
         unsealed_since: (ledger.unsealed() > 0).then(Instant::now),
         seal_after: options.seal_after,
@@ -217,12 +202,69 @@ pub(super) fn open(dir: &Path, keys: LogKeys, options: &Options) -> Result<Log, 
         key,
         snapshot,
     };
+    let sealed = sealed.map(|sealed| sequencer.to_sign(sealed));
+    sequencer.shared.endorsement.begin(witnessed, sealed.as_ref())?;
+    if sequencer.timestamped.is_some() || sequencer.shared.endorsement.policy().needs_witnesses() {
+        let every = options.endorse_every;
+        sequencer.notary = Some(run_notary(&sequencer.shared, sealed, every));
+    }
     sequencer.look_for_room(0);
     if never {
         // A new log: from its first answer on there is a sealed tree.
         sequencer.seal()?;
     }
     Ok(run(sequencer, lock))
+}
+
+/// The files of a log that contradict neither each other nor what was published.
+struct Sound {
+    journal: Journal,
+    /// The right edge at the end of the journal, and the time of the batch that ends there.
+    edge: Edge,
+    time_ms: u64,
+    /// The newest checkpoint that was published, unless a power cut took it.
+    published: Option<UnverifiedCheckpoint>,
+    /// The newest checkpoint that a quorum cosigned.
+    witnessed: Option<Checkpoint>,
+    saved: Result<Saved, &'static str>,
+}
+
+/// Accepts the files of a log, or says what is wrong and leaves them as they are.
+fn accept(
+    log_dir: &Path,
+    origin: &str,
+    objects: &Objects,
+    policy: &Policy,
+    genesis: Hash,
+    options: JournalOptions,
+) -> Result<Sound, OpenError> {
+    let (published, missing) = match published_head(objects, policy)? {
+        Published::Head(published) => (Some(published.checkpoint), false),
+        Published::Lost => (None, false),
+        Published::Missing => (None, true),
+    };
+    let witnessed = endorse::read_witnessed(objects, policy)?;
+    let signed: Vec<&UnverifiedCheckpoint> =
+        published.iter().chain(witnessed.as_ref().map(Checkpoint::as_unverified)).collect();
+    let journal_dir = log_dir.join("journal");
+    let Verified { replay, edge, time_ms, genesis: found } =
+        verify_journal(&journal_dir, objects, &signed)?;
+    if found != Some(genesis) {
+        return Err(OpenError::Genesis);
+    }
+    if missing {
+        // Nobody can say now that the end of the journal was not published.
+        return Err(ReadError::Missing("checkpoint".to_owned()).into());
+    }
+    let saved = derived::saved(log_dir, origin);
+    let known = signed.iter().map(|head| head.claimed_head().size).max().unwrap_or(0);
+    let known = known.max(saved.as_ref().map_or(0, |saved| saved.head.size));
+    let known = known.max(objects.known_size()?);
+    // Everything so far only read. The journal is sound, or torn where a crash may tear it.
+    let journal = Journal::resume(replay, known, options)?;
+    objects.remove_leftovers()?;
+    publish_again(&journal_dir, objects)?;
+    Ok(Sound { journal, edge, time_ms, published, witnessed, saved })
 }
 
 pub(super) fn read_policy(path: &Path) -> Result<(Policy, String), OpenError> {
@@ -455,21 +497,18 @@ impl Opened {
     }
 }
 
-/// Starts the notary, if sealed heads get more than the one signature that follows from them, or
-/// if witnesses are to be asked anew.
+/// Starts the notary, which signs with a time, or brings the newest head to witnesses anew.
 fn run_notary(
     shared: &Arc<Shared>,
-    key: Option<CosigningKey>,
-) -> Option<mpsc::Sender<Arc<SealedView>>> {
-    if key.is_none() && !shared.endorsement.policy().needs_witnesses() {
-        return None;
-    }
+    newest: Option<ToSign>,
+    every: Duration,
+) -> mpsc::Sender<ToSign> {
     let (sender, sealed) = mpsc::channel();
     let log = shared.clone();
-    let notary =
-        spawn("notary", log.clone(), move || endorse::run_notary(&log, key.as_ref(), &sealed));
+    let sign = move || endorse::run_notary(&log, newest, &sealed, every);
+    let notary = spawn("notary", shared.clone(), sign);
     shared.threads.lock().unwrap_or_else(PoisonError::into_inner).push(notary);
-    Some(sender)
+    sender
 }
 
 /// Starts the sequencer and the background sync.

@@ -23,8 +23,6 @@ pub struct SealedView {
     /// When those whom the policy asks last vouched for it, in POSIX seconds: a quorum of
     /// witnesses, or the log itself where there is none. `None` if they have not.
     pub vouched: Option<u64>,
-    /// The checkpoint with the one signature that follows from head and key.
-    pub(super) bare: Arc<str>,
     /// State and recap; `None` in a log that makes no states, and of a tree that was sealed before
     /// the newest one and before the log was started.
     state: Option<Arc<Sealed>>,
@@ -48,13 +46,12 @@ impl SealedView {
 
     fn of(checkpoint: UnverifiedCheckpoint) -> Self {
         let (head, note): (_, Arc<str>) = (checkpoint.claimed_head(), checkpoint.note().into());
-        Self { checkpoint, head, bare: note.clone(), note, vouched: None, state: None }
+        Self { checkpoint, head, note, vouched: None, state: None }
     }
 
     /// The same tree under a checkpoint with more signatures.
     pub(super) fn under(&self, checkpoint: Checkpoint, vouched: Option<u64>) -> Self {
-        let (bare, state) = (self.bare.clone(), self.state.clone());
-        Self { bare, state, vouched, ..Self::of(checkpoint.into()) }
+        Self { state: self.state.clone(), vouched, ..Self::of(checkpoint.into()) }
     }
 
     /// What stands in for a sealed tree in a log that makes no states.

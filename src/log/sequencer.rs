@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use jejak_proofs::{
     merkle::Hash,
-    note::{Checkpoint, CheckpointError, SigningKey},
+    note::{Checkpoint, CheckpointError, CosigningKey, SigningKey},
     tally::{
         Body, ChainHead, CheckedEntry, Election, Entry, Field, Key, Ledger, Outcome, Refusal,
         STATE_GAP_MAX, STATE_LEN_MAX,
@@ -22,6 +22,7 @@ use super::{
     ManifestInForce, Shared,
     answer::{BatchItem, Rejection, Sequenced, SubmitError},
     derived::{self, RegisterFault},
+    endorse::ToSign,
     integrate::{Integrated, Mismatch, integrate, verify},
     pool::{Candidate, Submission, Taken},
     sealed::SealedView,
@@ -93,8 +94,10 @@ pub(super) struct Sequencer {
     pub ledger: Ledger,
     pub journal: Journal,
     pub key: SigningKey,
+    /// The log's key that signs with a time, and its vkey.
+    pub timestamped: Option<(Arc<CosigningKey>, String)>,
     /// Takes sealed heads, to sign them with a time. Dropped, it ends the notary.
-    pub notary: Option<Sender<Arc<SealedView>>>,
+    pub notary: Option<Sender<ToSign>>,
     /// Size of the newest snapshot.
     pub snapshot: u64,
     /// How long an entry waits for a state that covers it; `None` for a log that makes none.
@@ -457,11 +460,11 @@ impl Sequencer {
         let view = Arc::new(View::new(checkpoint.into(), record.time_ms, grown.edge));
         *shared.view.write().unwrap_or_else(PoisonError::into_inner) = view.clone();
         if let Some(state) = self.ledger.sealed().filter(|_| admitted.sealed) {
-            let sealed = Arc::new(SealedView::new(&view, state.clone()));
+            let sealed = SealedView::new(&view, state.clone());
             match &self.notary {
                 // A notary that is gone has failed, and the log with it.
-                Some(notary) => drop(notary.send(sealed)),
-                None => shared.endorsement.sign(sealed),
+                Some(notary) => drop(notary.send(self.to_sign(sealed))),
+                None => shared.endorsement.sign(Arc::new(sealed)),
             }
         }
         {
@@ -478,6 +481,15 @@ impl Sequencer {
             *shared.manifest.write().unwrap_or_else(PoisonError::into_inner) = Some(manifest);
         }
         Ok(view)
+    }
+
+    /// A sealed head, and the key that adds a time if the manifest in force lets it sign.
+    pub fn to_sign(&self, view: SealedView) -> ToSign {
+        let counts = |vkey| {
+            self.ledger.election().is_some_and(|e| e.manifest.log_key_counts(vkey, view.head.size))
+        };
+        let key = self.timestamped.as_ref().filter(|(_, vkey)| counts(vkey));
+        ToSign { key: key.map(|(key, _)| key.clone()), view }
     }
 
     /// Drops journal segments that tiles and bundles have made redundant.

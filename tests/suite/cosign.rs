@@ -12,13 +12,16 @@ use axum::Router;
 use jejak::{
     audit::{self, Source},
     cosign::{self, Cosigner},
-    log::{Fatal, Log, OpenError, Options},
+    log::{Fatal, Log, LogKeys, OpenError, Options},
     server::{Server, limits::Limits, router},
     store::StoreError,
 };
 use jejak_proofs::{
     merkle::{Hash, TreeHead, leaf_hash},
-    note::{Checkpoint, CheckpointError, Policy, Receipt, UnverifiedCheckpoint},
+    note::{
+        Checkpoint, CheckpointError, CosigningKey, KeyKind, Policy, Receipt, UnverifiedCheckpoint,
+    },
+    tally::LogKey,
 };
 use tokio::time::sleep;
 
@@ -405,6 +408,56 @@ async fn a_witnessed_head_that_is_not_the_logs_keeps_it_from_starting() {
         };
         assert_eq!(faults(&directory, &policy), [format!("log/witnessed {code}")]);
     }
+}
+
+// SPEC [J12] [J13]
+#[tokio::test(flavor = "multi_thread")]
+async fn sealed_heads_carry_a_line_that_says_when() {
+    let election = election();
+    let key = CosigningKey::from_seed(ORIGIN, KeyKind::MlDsa44, [7; 32]).unwrap();
+    let verifiers = [election.log_key.verifier(), key.verifier()];
+    let text = Policy::compose(&verifiers, None, &election.genesis).unwrap();
+    let policy = Policy::parse(&text).unwrap();
+    let directory = Directory::new();
+    let keys = || LogKeys { note: election.log_key.clone(), timestamped: Some(key.clone()) };
+    let open = |directory: &Directory| {
+        let options = Options { endorse_every: Duration::from_millis(100), ..SOON };
+        Log::open(directory.path(), keys(), &options)
+    };
+    let error = open(&directory).unwrap_err();
+    assert!(matches!(error, OpenError::LogKey(_)), "the policy does not list it: {error}");
+
+    fs::write(directory.path().join("policy"), &text).unwrap();
+    let log = open(&directory).unwrap();
+    let dated = |note: &UnverifiedCheckpoint| {
+        let checkpoint = policy.verify(note.clone()).unwrap();
+        checkpoint.clone().as_unverified().clone().verify(ORIGIN, [&verifiers[0]]).unwrap();
+        policy.vouched_time(&checkpoint).unwrap()
+    };
+    // The manifest in force does not name the key.
+    log.submit(entry(1).into()).await.unwrap();
+    until(|| log.status().sealed > 3).await;
+    assert_eq!(dated(&log.served().checkpoint), None);
+    let log_keys =
+        verifiers.iter().map(|key| LogKey { from: 0, until: None, vkey: key.to_string().into() });
+    let mut log_keys: Vec<LogKey> = log_keys.collect();
+    log_keys.sort_by(|a, b| a.vkey.cmp(&b.vkey));
+    let index = log.submit(election.rekeyed(log_keys).into()).await.unwrap().index;
+    until(|| log.served().head.size > index).await;
+
+    let first = dated(&log.served().checkpoint).unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    assert!(first.abs_diff(now.as_secs()) <= 2, "{first}");
+    assert!(log.status().vouched_age_ms.unwrap() < 3_000);
+    // Nothing comes, and it is signed anew; what answers submitters stays short.
+    until(|| dated(&log.served().checkpoint).unwrap() > first).await;
+    assert_eq!(dated(&log.published().checkpoint), None);
+    log.close().unwrap();
+
+    // So it is at a start, at once.
+    let log = open(&directory).unwrap();
+    assert!(dated(&log.served().checkpoint).is_some());
+    log.close().unwrap();
 }
 
 // SPEC [W24]

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use jejak::{
-    log::{Log, OpenError, Options, create},
+    log::{ENDORSE_EVERY, Log, OpenError, Options, create},
     store::{Journal, JournalOptions, Replay},
 };
 use jejak_proofs::{merkle::Hash, note::SigningKey};
@@ -23,8 +23,13 @@ use crate::{
 /// Small segments, so that a test can see them trimmed.
 pub const JOURNAL: JournalOptions = JournalOptions { segment_len: 64 << 10, free_min: 0 };
 /// States would come by the clock, between entries whose indexes tests count.
-pub const OPTIONS: Options =
-    Options { journal: JOURNAL, read_only: false, seal_after: None, start_unwitnessed: false };
+pub const OPTIONS: Options = Options {
+    journal: JOURNAL,
+    read_only: false,
+    seal_after: None,
+    endorse_every: ENDORSE_EVERY,
+    start_unwitnessed: false,
+};
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 
