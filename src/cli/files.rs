@@ -9,7 +9,8 @@ use std::{
 
 use clap::Args;
 use flate2::read::MultiGzDecoder;
-use jejak_proofs::note::{Policy, SigningKey};
+use jejak_proofs::note::{CosigningKey, KeyError, Policy, SigningKey};
+use zeroize::Zeroizing;
 
 use super::exit::Failure;
 
@@ -100,27 +101,48 @@ pub fn read_maybe_gzip(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(plain)
 }
 
-/// Reads a private key, and refuses one that others can read.
+/// Reads a private key that signs notes, and refuses one that others can read.
 pub fn read_key(path: &Path) -> Result<SigningKey, Failure> {
+    parse_key(path, SigningKey::parse)
+}
+
+/// Reads a private key that signs checkpoints with their time, of either kind, as [`read_key`].
+pub fn read_cosigning_key(path: &Path) -> Result<CosigningKey, Failure> {
+    parse_key(path, CosigningKey::parse)
+}
+
+/// Reads a private key and gives its text to `parse`.
+pub fn parse_key<T>(
+    path: &Path,
+    parse: impl Fn(&str) -> Result<T, KeyError>,
+) -> Result<T, Failure> {
     let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if metadata.permissions().mode() & 0o077 != 0 {
         let message = format!("{} can be read by others", path.display());
         return Err(Failure::config(message).next(format!("chmod 600 {}", path.display())));
     }
-    let text = zeroize::Zeroizing::new(read_text(path)?);
-    SigningKey::parse(text.trim_end_matches('\n'))
+    let text = Zeroizing::new(read_text(path)?);
+    parse(text.trim_end_matches('\n'))
         .map_err(|error| Failure::config(format!("{}: {error}", path.display())))
 }
 
 /// Writes a private key to a new file that only its owner can read. Never overwrites one.
 pub fn write_key(path: &Path, key: &SigningKey) -> Result<(), Failure> {
+    write_private(path, &key.to_private_string())
+}
+
+/// As [`write_key`], for a key that signs checkpoints with their time.
+pub fn write_cosigning_key(path: &Path, key: &CosigningKey) -> Result<(), Failure> {
+    write_private(path, &key.to_private_string())
+}
+
+fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)
         .map_err(|error| unwritable(path, &error))?;
-    let text = key.to_private_string();
     let written = file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n"));
     written.and_then(|()| file.sync_all()).map_err(|error| unwritable(path, &error))
 }

@@ -197,13 +197,35 @@ impl Policy {
         url: Option<&str>,
         genesis: &Hash,
     ) -> Result<String, PolicyError> {
+        Self::compose_witnessed(keys, url, genesis, &[], 0)
+    }
+
+    /// As [`Policy::compose`], with witnesses of which at least `quorum` must have cosigned. Without
+    /// a witness the quorum is `none`, whatever the number.
+    ///
+    /// # Errors
+    /// As there; [`PolicyErrorKind::Threshold`] if `quorum` is not from 1 to their number.
+    pub fn compose_witnessed(
+        keys: &[VerifierKey],
+        url: Option<&str>,
+        genesis: &Hash,
+        witnesses: &[WitnessLine],
+        quorum: usize,
+    ) -> Result<String, PolicyError> {
         let origin = keys.first().map_or("", VerifierKey::name);
         let mut text = format!("# jejak-genesis {origin} {genesis}\n");
         for key in keys {
-            let url = url.map_or(String::new(), |url| format!(" {url}"));
-            text.push_str(&format!("log {key}{url}\n"));
+            text.push_str(&format!("log {key}{}\n", after_space(url)));
         }
-        text.push_str("quorum none\n");
+        for WitnessLine { name, key, url, .. } in witnesses {
+            text.push_str(&format!("witness {name} {key}{}\n", after_space(url.as_deref())));
+        }
+        if witnesses.is_empty() {
+            text.push_str("quorum none\n");
+        } else {
+            let names: String = witnesses.iter().map(|line| format!(" {}", line.name)).collect();
+            text.push_str(&format!("group witnesses {quorum}{names}\nquorum witnesses\n"));
+        }
         if keys.is_empty() {
             return Err(PolicyError { line: 0, kind: PolicyErrorKind::NoLog });
         }
@@ -418,6 +440,10 @@ impl Policy {
         }
         times[quorum].ok_or(CheckpointError::Quorum)
     }
+}
+
+fn after_space(url: Option<&str>) -> String {
+    url.map_or(String::new(), |url| format!(" {url}"))
 }
 
 /// Verifies the lines of a note by one key, and gives the newest of their times.
