@@ -4,6 +4,7 @@ pub mod audit;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod http;
 pub mod log;
 pub mod monitor;
 pub mod server;
