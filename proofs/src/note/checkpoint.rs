@@ -14,7 +14,7 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use super::{KeyId, KeyKind, NoteError, NumberError, SignatureLine, SignedNote, SigningKey};
+use super::{KeyId, NoteError, NumberError, SignatureLine, SignedNote, SigningKey};
 use super::{VerifierKey, compose, decimal};
 use crate::merkle::{Hash, TREE_SIZE_MAX, TreeHead};
 
@@ -100,6 +100,31 @@ pub(super) fn reserved_origin(origin: &str) -> bool {
     origin.starts_with("jejak/") || origin == "cosignature/v1"
 }
 
+/// Reads the text of a checkpoint: its origin, and its tree head.
+///
+/// # Errors
+/// Fails if it is not as C2SP tlog-checkpoint says, on an origin that is reserved for other
+/// messages, and on sizes above [`TREE_SIZE_MAX`].
+pub(super) fn parse_text(text: &str) -> Result<(&str, TreeHead), CheckpointError> {
+    let body = text.strip_suffix('\n').unwrap_or(text);
+    if body.split('\n').any(str::is_empty) {
+        return Err(CheckpointError::EmptyLine);
+    }
+    let mut lines = body.split('\n');
+    let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
+        return Err(CheckpointError::Lines);
+    };
+    if reserved_origin(origin) {
+        return Err(CheckpointError::Origin);
+    }
+    let size = decimal(size, TREE_SIZE_MAX).map_err(CheckpointError::Size)?;
+    let root = Hash::from_base64(root).map_err(|_| CheckpointError::Root)?;
+    if size == 0 && root != TreeHead::EMPTY.root {
+        return Err(CheckpointError::EmptyRoot);
+    }
+    Ok((origin, TreeHead { size, root }))
+}
+
 /// A checkpoint that was read; nothing that it says is known to be true.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UnverifiedCheckpoint {
@@ -112,8 +137,9 @@ pub struct UnverifiedCheckpoint {
 impl UnverifiedCheckpoint {
     /// Reads a checkpoint with its signature lines.
     ///
-    /// Extension lines are taken and mean nothing, except that signatures cover them. Lines by
-    /// keys of unknown types are taken too, within the limits of [`SignedNote::parse`].
+    /// Extension lines are taken and mean nothing: Ed25519 signatures cover them, those of
+    /// ML-DSA-44 do not. Lines by keys of unknown types are taken too, within the limits of
+    /// [`SignedNote::parse`].
     ///
     /// # Errors
     /// Fails if it is not a signed note, if its text is not as C2SP tlog-checkpoint says, on an
@@ -121,28 +147,11 @@ impl UnverifiedCheckpoint {
     /// panics.
     pub fn parse(bytes: &[u8]) -> Result<Self, CheckpointError> {
         let note = SignedNote::parse(bytes)?;
-        let text = note.text();
-        let body = text.strip_suffix('\n').unwrap_or(text);
-        if body.split('\n').any(str::is_empty) {
-            return Err(CheckpointError::EmptyLine);
-        }
-        let mut lines = body.split('\n');
-        let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next())
-        else {
-            return Err(CheckpointError::Lines);
-        };
-        if reserved_origin(origin) {
-            return Err(CheckpointError::Origin);
-        }
-        let size = decimal(size, TREE_SIZE_MAX).map_err(CheckpointError::Size)?;
-        let root = Hash::from_base64(root).map_err(|_| CheckpointError::Root)?;
-        if size == 0 && root != TreeHead::EMPTY.root {
-            return Err(CheckpointError::EmptyRoot);
-        }
+        let (origin, head) = parse_text(note.text())?;
         // A note is valid UTF-8 from end to end, so nothing is replaced here.
         let whole = String::from_utf8_lossy(bytes).into_owned();
-        let (origin_len, text_len) = (origin.len(), text.len());
-        Ok(Self { note: whole, origin_len, text_len, head: TreeHead { size, root } })
+        let (origin_len, text_len) = (origin.len(), note.text().len());
+        Ok(Self { note: whole, origin_len, text_len, head })
     }
 
     /// The first line: which log this is said to be from.
@@ -160,7 +169,8 @@ impl UnverifiedCheckpoint {
         &self.note
     }
 
-    /// What is signed: the note down to the empty line, with extension lines if there are any.
+    /// The note down to the empty line, with extension lines if there are any. An Ed25519 signature
+    /// covers all of it, one of ML-DSA-44 its first three lines.
     pub fn text(&self) -> &str {
         &self.note[..self.text_len]
     }
@@ -171,12 +181,14 @@ impl UnverifiedCheckpoint {
 
     /// Checks that the log `origin` signed this checkpoint.
     ///
-    /// `log_keys` are the keys that may sign for it; any one of them suffices. Keys with another
-    /// name than the origin and keys of cosigners never sign for a log, and are passed over.
+    /// `log_keys` are the keys that may sign for it, Ed25519 or ML-DSA-44; any one of them
+    /// suffices. Keys with another name than the origin and keys that only cosign never sign for a
+    /// log, and are passed over.
     ///
     /// # Security
     /// It says nothing about witnesses, and so nothing about whether others were shown the same.
-    /// [`Policy::verify`](super::Policy::verify) does.
+    /// [`Policy::verify`](super::Policy::verify) does. Where only an ML-DSA-44 line verified,
+    /// nobody signed the extension lines: rest on origin and head, on nothing else of the text.
     ///
     /// # Errors
     /// [`CheckpointError::OtherOrigin`] if the origin is another, [`CheckpointError::LogSignature`]
@@ -190,7 +202,7 @@ impl UnverifiedCheckpoint {
         if self.origin() != origin {
             return Err(CheckpointError::OtherOrigin);
         }
-        let signs = |key: &&VerifierKey| key.name() == origin && key.kind() == KeyKind::Ed25519;
+        let signs = |key: &&VerifierKey| key.name() == origin && key.kind().signs_logs();
         let keys: Vec<&VerifierKey> = log_keys.into_iter().filter(signs).collect();
         match self.signed_note()?.verify(&keys) {
             Ok(_) => Ok(Checkpoint(self)),
@@ -255,7 +267,7 @@ impl Checkpoint {
         self.0.note()
     }
 
-    /// What is signed: the note down to the empty line.
+    /// The note down to the empty line, as [`UnverifiedCheckpoint::text`].
     pub fn text(&self) -> &str {
         self.0.text()
     }

@@ -23,6 +23,7 @@ pub use checkpoint::{Checkpoint, CheckpointError, CheckpointFault, UnverifiedChe
 pub use cosignature::{COSIGNATURE_TIME_MAX, CosigningKey};
 pub use evidence::{Conviction, EVIDENCE_LEN_MAX, Evidence, EvidenceError, EvidencePart};
 pub use key::{KeyError, KeyId, KeyIdError, KeyKind, SignatureError, VerifierKey, Weakness};
+pub use key::{ML_DSA_NAME_LEN_MAX, ML_DSA_PUBLIC_KEY_LEN, ML_DSA_SIGNATURE_LEN};
 pub use key::{PUBLIC_KEY_LEN, SIGNATURE_LEN, valid_name};
 pub use policy::{Cosignature, LogLine, POLICY_GROUPS_MAX, POLICY_LEN_MAX, POLICY_LOGS_MAX};
 pub use policy::{POLICY_WITNESSES_MAX, Policy, PolicyError, PolicyErrorKind, WitnessLine};

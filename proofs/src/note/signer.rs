@@ -1,16 +1,20 @@
 //! Private keys, in the form of Go's `sumdb/note`.
 
-use alloc::string::String;
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ed25519_dalek::Signer as _;
+use ml_dsa::{
+    MlDsa44,
+    signature::{Keypair as _, Signer as _},
+};
 use zeroize::Zeroizing;
 
-use super::key::{SIGNATURE_LEN, split_key, valid_name};
+use super::key::{PublicKey, check_name, split_key};
 use super::{KeyError, KeyKind, VerifierKey};
 
-/// Bytes of the secret that a private key is derived from (RFC 8032, Section 5.1.5).
+/// Bytes of the secret that a private key is derived from (RFC 8032, Section 5.1.5; FIPS 204,
+/// Algorithm 1).
 pub const SEED_LEN: usize = 32;
 
 const PREFIX: &str = "PRIVATE+KEY+";
@@ -19,11 +23,18 @@ const PREFIX: &str = "PRIVATE+KEY+";
 const MATERIAL_LEN: usize = 1 + SEED_LEN;
 const MATERIAL_BASE64_LEN: usize = MATERIAL_LEN / 3 * 4;
 
-/// A private key of either kind. The secret is wiped when it is dropped.
+/// A private key of any kind. The secret is wiped when it is dropped.
 #[derive(Clone)]
 pub(super) struct Secret {
-    key: ed25519_dalek::SigningKey,
+    key: PrivateKey,
     verifier: VerifierKey,
+}
+
+#[derive(Clone)]
+enum PrivateKey {
+    Ed25519(ed25519_dalek::SigningKey),
+    /// Expanded: some 60 KB.
+    MlDsa44(Box<ml_dsa::SigningKey<MlDsa44>>),
 }
 
 impl Secret {
@@ -32,13 +43,21 @@ impl Secret {
         kind: KeyKind,
         seed: &[u8; SEED_LEN],
     ) -> Result<Self, KeyError> {
-        if !valid_name(name) {
-            return Err(KeyError::Name);
-        }
-        let key = ed25519_dalek::SigningKey::from_bytes(seed);
-        // The public key of a seed is a multiple of the base point: never weak.
-        let verifier = VerifierKey::from_checked(name, kind, key.verifying_key());
-        Ok(Self { key, verifier })
+        check_name(name, kind)?;
+        let (key, public) = match kind {
+            KeyKind::Ed25519 | KeyKind::CosignatureV1 => {
+                let key = ed25519_dalek::SigningKey::from_bytes(seed);
+                // The public key of a seed is a multiple of the base point: never weak.
+                let public = PublicKey::Ed25519(key.verifying_key());
+                (PrivateKey::Ed25519(key), public)
+            }
+            KeyKind::MlDsa44 => {
+                let key = Box::new(ml_dsa::SigningKey::from_seed(seed.into()));
+                let public = PublicKey::MlDsa44(Arc::new(key.verifying_key().encode().into()));
+                (PrivateKey::MlDsa44(key), public)
+            }
+        };
+        Ok(Self { key, verifier: VerifierKey::from_checked(name, kind, public) })
     }
 
     pub(super) fn parse(text: &str) -> Result<Self, KeyError> {
@@ -60,7 +79,10 @@ impl Secret {
 
     pub(super) fn to_private_string(&self) -> Zeroizing<String> {
         let mut material = Zeroizing::new([self.verifier.kind().byte(); MATERIAL_LEN]);
-        material[1..].copy_from_slice(self.key.as_bytes());
+        material[1..].copy_from_slice(match &self.key {
+            PrivateKey::Ed25519(key) => key.as_bytes(),
+            PrivateKey::MlDsa44(key) => key.as_seed().as_slice(),
+        });
         let mut base64 = Zeroizing::new([0; MATERIAL_BASE64_LEN]);
         STANDARD
             .encode_slice(material.as_slice(), base64.as_mut_slice())
@@ -82,8 +104,12 @@ impl Secret {
         &self.verifier
     }
 
-    pub(super) fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_LEN] {
-        self.key.sign(message).to_bytes()
+    /// Signs a message. Deterministic for both kinds; with ML-DSA-44 the context is empty.
+    pub(super) fn sign(&self, message: &[u8]) -> Vec<u8> {
+        match &self.key {
+            PrivateKey::Ed25519(key) => key.sign(message).to_bytes().to_vec(),
+            PrivateKey::MlDsa44(key) => key.sign(message).encode().to_vec(),
+        }
     }
 
     /// The note signature line that holds `signature`, with its newline.

@@ -57,7 +57,7 @@ impl Authority {
 
     /// Whether a key with these bytes, or with this name and id, was ever mandated.
     pub fn knows(&self, key: &VerifierKey) -> bool {
-        self.public.contains(key.public_bytes())
+        key.ed25519_bytes().is_some_and(|public| self.public.contains(public))
             || self.book.find(&KeyRef::new(key.name(), key.id())).is_some()
     }
 
@@ -104,8 +104,8 @@ impl Authority {
                 signers.iter().try_for_each(|key| check_grant(election, key, granted))?;
             }
             let key_ref = KeyRef::new(verifier.name(), verifier.id());
-            let bytes = *verifier.public_bytes();
-            if self.knows(verifier) || !public.insert(bytes) || !names.insert(key_ref) {
+            let new = verifier.ed25519_bytes().is_some_and(|bytes| public.insert(*bytes));
+            if self.knows(verifier) || !new || !names.insert(key_ref) {
                 return Err(Refusal::Duplicate);
             }
             keys.push(Arc::new(Key {
@@ -130,10 +130,10 @@ impl Authority {
         let mut new = Vec::new();
         for root in roots {
             let key_ref = KeyRef::new(root.name(), root.id());
-            let public = root.public_bytes();
+            let known = root.ed25519_bytes().is_none_or(|bytes| self.public.contains(bytes));
             match self.book.find(&key_ref) {
-                Some(key) if key.verifier.public_bytes() == public && self.in_force(key) => {}
-                None if !self.public.contains(public) => new.push(Arc::new(Key {
+                Some(key) if key.verifier == *root && self.in_force(key) => {}
+                None if !known => new.push(Arc::new(Key {
                     number: (self.keys.len() + new.len()) as u32,
                     verifier: root.clone(),
                     role: ROOT_ROLE.parse().expect("the root role is an id"),
@@ -160,7 +160,7 @@ impl Authority {
     /// Adds keys that were checked.
     pub fn insert(&mut self, keys: &[Arc<Key>]) {
         for key in keys {
-            self.public.insert(*key.verifier.public_bytes());
+            self.public.extend(key.verifier.ed25519_bytes());
             self.keys.push(key.clone());
             self.book.insert(key.clone());
         }

@@ -11,10 +11,7 @@ use super::{
     refusal::{Field, Refusal},
     register::{ContestRegister, Slot, UnitRegister},
 };
-use crate::{
-    merkle::Hash,
-    note::{KeyKind, VerifierKey},
-};
+use crate::{merkle::Hash, note::VerifierKey};
 
 /// Most root keys; the limit of signature lines of one entry.
 pub const ROOT_KEYS_MAX: usize = super::SIGNATURES_MAX;
@@ -150,7 +147,7 @@ impl Manifest {
             }
             keys.push(key);
         }
-        let public: BTreeSet<&[u8; 32]> = keys.iter().map(VerifierKey::public_bytes).collect();
+        let public: BTreeSet<&[u8]> = keys.iter().map(VerifierKey::public_bytes).collect();
         let rising = keys.is_sorted_by(|a, b| (a.name(), a.id()) < (b.name(), b.id()));
         if rising && public.len() == keys.len() { Ok(keys) } else { Err(refusal) }
     }
@@ -201,7 +198,7 @@ impl Manifest {
 
     fn check_log_keys(&self) -> bool {
         let key = |key: &LogKey| {
-            let signs = |k: VerifierKey| k.name() == &*self.log && k.kind() == KeyKind::Ed25519;
+            let signs = |k: VerifierKey| k.name() == &*self.log && k.kind().signs_logs();
             VerifierKey::parse(&key.vkey).is_ok_and(signs)
                 && key.until.is_none_or(|until| key.from < until)
         };

@@ -5,6 +5,7 @@ mod checkpoint;
 mod cosignature;
 mod evidence;
 mod key;
+mod ml_dsa;
 mod policy;
 mod policy_quorum;
 mod private_key;

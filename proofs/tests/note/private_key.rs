@@ -72,7 +72,7 @@ fn malformed_private_keys() {
         (of(&[1; 34]), length(34)),
         (of(&[1; 65]), length(65)),
         (of(&[1; 67]), KeyError::Base64),
-        (of(&[6; 33]), KeyError::Unsupported { kind: 6 }),
+        (of(&[7; 33]), KeyError::Unsupported { kind: 7 }),
         (of(&[0; 33]), KeyError::Unsupported { kind: 0 }),
         (LOG_PRIVATE.replace("5f701849", "5f70184a"), KeyError::IdMismatch { computed: id }),
     ];

@@ -182,7 +182,7 @@ fn whose_signatures_count() {
 #[test]
 fn one_public_key_two_names() {
     let key = log_key();
-    let public = *key.verifier().public_bytes();
+    let public = *key.verifier().ed25519_bytes().unwrap();
     let twin = VerifierKey::parse(&vkey_of("twin", 1, &public)).unwrap();
     let note = compose("text\n", &[key.sign_line("text\n")]);
     let note = SignedNote::parse(note.as_bytes()).unwrap();

@@ -1,7 +1,7 @@
 //! One row for every refusal there is, with its exact value. `World` checks of each that the
 //! ledger is unchanged.
 
-use jejak_proofs::note::{CosigningKey, KeyKind};
+use jejak_proofs::note::{CosigningKey, KeyKind, VerifierKey};
 use jejak_proofs::tally::*;
 
 use super::world::*;
@@ -173,8 +173,9 @@ pub fn same_key_as_root_a(name: &str) -> String {
 }
 
 pub fn renamed(key: &jejak_proofs::note::SigningKey, name: &str) -> String {
-    let public = *key.verifier().public_bytes();
-    jejak_proofs::note::VerifierKey::new(name, KeyKind::Ed25519, &public).unwrap().to_string()
+    let public = key.verifier();
+    let renamed = VerifierKey::new(name, KeyKind::Ed25519, public.public_bytes());
+    renamed.unwrap().to_string()
 }
 
 fn mandate_rows() -> Vec<(Refusal, Offer)> {
