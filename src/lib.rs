@@ -10,3 +10,4 @@ pub mod monitor;
 pub mod server;
 pub mod state;
 pub mod store;
+pub mod witness;

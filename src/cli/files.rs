@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use flate2::read::MultiGzDecoder;
-use jejak_proofs::note::{Policy, SigningKey};
+use jejak_proofs::note::{CosigningKey, KeyError, Policy, SigningKey};
 
 use super::exit::Failure;
 
@@ -55,25 +55,42 @@ pub fn read_maybe_gzip(path: &Path) -> Result<Vec<u8>, Failure> {
 
 /// Reads a private key, and refuses one that others can read.
 pub fn read_key(path: &Path) -> Result<SigningKey, Failure> {
+    read_secret(path, SigningKey::parse)
+}
+
+/// Reads the private key of a cosigner, and refuses one that others can read.
+pub fn read_cosigning_key(path: &Path) -> Result<CosigningKey, Failure> {
+    read_secret(path, CosigningKey::parse)
+}
+
+fn read_secret<K>(path: &Path, parse: fn(&str) -> Result<K, KeyError>) -> Result<K, Failure> {
     let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if metadata.permissions().mode() & 0o077 != 0 {
         let message = format!("{} can be read by others", path.display());
         return Err(Failure::config(message).next(format!("chmod 600 {}", path.display())));
     }
     let text = zeroize::Zeroizing::new(read_text(path)?);
-    SigningKey::parse(text.trim_end_matches('\n'))
+    parse(text.trim_end_matches('\n'))
         .map_err(|error| Failure::config(format!("{}: {error}", path.display())))
 }
 
 /// Writes a private key to a new file that only its owner can read. Never overwrites one.
 pub fn write_key(path: &Path, key: &SigningKey) -> Result<(), Failure> {
+    write_secret(path, &key.to_private_string())
+}
+
+/// Writes a cosigner's private key as [`write_key`] does.
+pub fn write_cosigning_key(path: &Path, key: &CosigningKey) -> Result<(), Failure> {
+    write_secret(path, &key.to_private_string())
+}
+
+fn write_secret(path: &Path, text: &str) -> Result<(), Failure> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)
         .map_err(|error| unwritable(path, &error))?;
-    let text = key.to_private_string();
     let written = file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n"));
     written.and_then(|()| file.sync_all()).map_err(|error| unwritable(path, &error))
 }

@@ -55,9 +55,14 @@ pub fn run(args: KeyArgs, output: &Output) -> Result<Exit, Failure> {
 
 /// A new key out of the system's randomness.
 pub fn generate(name: &str) -> Result<SigningKey, Failure> {
+    SigningKey::from_seed(name, KeyKind::Ed25519, seed()?)
+        .map_err(|error| Failure::config(format!("{name}: {error}")))
+}
+
+/// The secret of a new key.
+pub fn seed() -> Result<[u8; SEED_LEN], Failure> {
     let mut seed = [0; SEED_LEN];
     getrandom::fill(&mut seed)
         .map_err(|error| Failure::new(Exit::Internal, format!("no randomness: {error}")))?;
-    SigningKey::from_seed(name, KeyKind::Ed25519, seed)
-        .map_err(|error| Failure::config(format!("{name}: {error}")))
+    Ok(seed)
 }

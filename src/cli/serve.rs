@@ -94,7 +94,7 @@ fn end_with(parent: i32) -> Result<(), Failure> {
 }
 
 /// Structured logs on stderr; `RUST_LOG` chooses what, `--json` how.
-fn trace(output: &Output) {
+pub fn trace(output: &Output) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -71,9 +71,9 @@ pub struct Held {
 ///
 /// # Errors
 /// What the headers tell is refused before a byte is read: [`BodyError::UnsupportedMediaType`],
-/// [`BodyError::LengthRequired`], [`BodyError::TooLarge`]. Then [`BodyError::TooLarge`] for chunks that add up,
-/// [`BodyError::Timeout`], [`BodyError::Overloaded`] when all bodies together are over the server's bound,
-/// and [`BodyError::Malformed`] for one that breaks off.
+/// [`BodyError::LengthRequired`], [`BodyError::TooLarge`]. Then [`BodyError::TooLarge`] for chunks
+/// that add up, [`BodyError::Timeout`], [`BodyError::Overloaded`] when all bodies together are over
+/// the server's bound, and [`BodyError::Malformed`] for one that breaks off.
 pub async fn read(
     request: Request,
     accepts: Accepts,

@@ -117,7 +117,8 @@ async fn accept(
         tokio::select! {
             () = stopped(&mut stopping) => break,
             (place, socket) = next(&places, &listener) => {
-                let one = Connection { timers, counts: counts.clone(), stopping: stopping.clone(), place };
+                let (counts, stopping) = (counts.clone(), stopping.clone());
+                let one = Connection { timers, counts, stopping, place };
                 connections.spawn(one.run(socket, routes.clone()));
             }
             // Ended connections are taken out as they end, so the set does not grow.
