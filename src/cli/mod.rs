@@ -28,6 +28,7 @@ mod strict;
 mod submit;
 mod upgrade;
 mod verify;
+mod witness;
 
 use std::{env, process::ExitCode};
 
@@ -44,6 +45,7 @@ See it work:    jejak demo
 Make a log:     jejak init, then serve, mandate, submit and verify
 Check a count:  jejak recap prove, then verify; jejak history
 Follow a log:   jejak monitor -p POLICY --state DIR --once
+Vouch for logs: jejak witness init, then add-log and serve
 
 Each command says more with --help. Exit codes: SPEC.md, \"Command line\".";
 
@@ -74,6 +76,7 @@ enum Verb {
     History(history::HistoryArgs),
     Attest(attest::AttestArgs),
     Monitor(monitor::MonitorArgs),
+    Witness(witness::WitnessArgs),
     Fsck(fsck::FsckArgs),
     Export(export::ExportArgs),
     Key(key::KeyArgs),
@@ -149,5 +152,6 @@ fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
         Verb::Sign(args) => sign::run(args, output),
         Verb::Submit(args) => submit::run(args, output),
         Verb::Verify(args) => verify::run(args, output),
+        Verb::Witness(args) => witness::run(args, output),
     }
 }

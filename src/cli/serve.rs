@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     cosign::{self, Cosigner},
-    log::{Fatal, Log, OpenError, Options},
+    log::{Fatal, Log, LogKeys, OpenError, Options},
     server::{Audience, Binding, Server, limits::Limits, serve},
     store::{FREE_MIN_DEFAULT, JournalOptions, StoreError},
 };
@@ -99,7 +99,7 @@ fn end_with(parent: i32) -> Result<(), Failure> {
 }
 
 /// Structured logs on stderr; `RUST_LOG` chooses what, `--json` how.
-fn trace(output: &Output) {
+pub fn trace(output: &Output) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -127,8 +127,13 @@ pub fn open(dir: &Path, options: &Options) -> Result<Log, Failure> {
     if options.read_only {
         return Log::open_read_only(dir).map_err(|error| cannot_open(dir, &error));
     }
-    let key = files::read_key(&dir.join("keys").join("log"))?;
-    Log::open(dir, key, options).map_err(|error| cannot_open(dir, &error))
+    let keys = dir.join("keys");
+    let note = files::read_key(&keys.join("log"))?;
+    // A log that was made before there was one, or for whom ML-DSA is too young.
+    let dated = keys.join("log-pq");
+    let timestamped = dated.exists().then(|| files::read_cosigning_key(&dated)).transpose()?;
+    let keys = LogKeys { note, timestamped };
+    Log::open(dir, keys, options).map_err(|error| cannot_open(dir, &error))
 }
 
 fn cannot_open(dir: &Path, error: &OpenError) -> Failure {

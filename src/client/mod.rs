@@ -3,6 +3,7 @@
 mod entries;
 mod fetch;
 mod recap;
+mod recount;
 mod replay;
 pub mod source;
 mod submit;
@@ -15,6 +16,7 @@ pub use fetch::{
 pub use recap::{
     Child, History, RecapError, Region, UnitProof, history, recap_proof, region, top_unit,
 };
+pub use recount::{Recount, RecountError};
 pub use replay::{ReplayError, Replayed, replay};
 pub use submit::{
     BatchItem, BatchRefusal, BatchStatus, BatchSubmitted, SubmitError, Submitted, submit,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use jejak_proofs::{
-    merkle::{BundleId, Frontier, Hash, leaf_hash, parse_bundle},
+    merkle::{BundleId, Frontier, Hash, TILE_WIDTH, leaf_hash, parse_bundle},
     note::{Checkpoint, CheckpointError, NOTE_LEN_MAX, Policy, UnverifiedCheckpoint},
     tally::{
         Body, CheckedEntry, ContestRegister, Entry, FileRef, Ledger, Manifest, REGISTER_LEN_MAX,
@@ -15,11 +15,11 @@ use rayon::prelude::*;
 
 use super::{
     fetch::{Fetch, FetchError},
-    source::{self, ServeError},
+    source::{self, Bundle, ServeError, Source},
 };
 
 /// Bundles fetched at once: 4,096 entries, some 3 MB.
-const BUNDLES_AT_ONCE: usize = 16;
+pub(super) const BUNDLES_AT_ONCE: usize = 16;
 
 /// Why a log could not be replayed to its newest sealed checkpoint.
 #[derive(Debug, thiserror::Error)]
@@ -85,17 +85,13 @@ pub fn replay(
     let body = fetch.get("checkpoint", NOTE_LEN_MAX as u64)?.body;
     let checkpoint = policy.verify(UnverifiedCheckpoint::parse(&body)?)?;
     let size = checkpoint.head().size;
-    let mut replay = Replay {
-        fetch,
-        genesis,
-        ledger: Ledger::new(checkpoint.origin()),
-        frontier: Frontier::new(),
-        refused: None,
-    };
+    let mut replay = Replay::new(checkpoint.origin(), genesis);
     let ids: Vec<BundleId> = BundleId::of_tree(0, size).collect();
     source::bundles_ahead(fetch, &ids, BUNDLES_AT_ONCE, |groups| {
         groups.into_iter().try_for_each(|bundles| {
-            replay.judge(&bundles?, &mut |entry, index| seen(entry, index, size))
+            replay.judge(fetch, &bundles?, &mut |entry, frontier| {
+                seen(entry, frontier.size() - 1, size)
+            })
         })
     })?;
     let Replay { ledger, frontier, refused, .. } = replay;
@@ -111,26 +107,37 @@ pub fn replay(
     Ok(Replayed { checkpoint, ledger, sealed })
 }
 
-struct Replay<'a> {
-    fetch: &'a Fetch,
+/// A ledger on its way through the entries of a log.
+#[derive(Debug)]
+pub(super) struct Replay {
     genesis: Hash,
-    ledger: Ledger,
-    frontier: Frontier,
+    pub(super) ledger: Ledger,
+    /// The tree over the entries so far.
+    pub(super) frontier: Frontier,
     /// The first entry that the rules refuse; after it entries are only hashed.
-    refused: Option<(u64, Refusal)>,
+    pub(super) refused: Option<(u64, Refusal)>,
 }
 
-impl Replay<'_> {
-    /// Takes the entries of some bundles, in order.
-    fn judge(
+impl Replay {
+    pub(super) fn new(origin: &str, genesis: Hash) -> Self {
+        Self { genesis, ledger: Ledger::new(origin), frontier: Frontier::new(), refused: None }
+    }
+
+    /// Takes the entries of some bundles, in order; those that it has already are passed over.
+    /// `seen` is told each entry that the ledger took, and the tree that ends with it.
+    pub(super) fn judge(
         &mut self,
-        bundles: &[(BundleId, Vec<u8>)],
-        seen: &mut dyn FnMut(&Entry, u64),
+        source: &impl Source,
+        bundles: &[Bundle],
+        seen: &mut dyn FnMut(&Entry, &Frontier),
     ) -> Result<(), ReplayError> {
         let mut items = Vec::new();
         for (id, bytes) in bundles {
             let malformed = |_| ServeError::Malformed { path: id.path() };
-            items.extend(parse_bundle(*id, bytes).map_err(malformed)?);
+            let entries = parse_bundle(*id, bytes).map_err(malformed)?;
+            let start = id.index * u64::from(TILE_WIDTH);
+            let known = self.frontier.size().saturating_sub(start);
+            items.extend(entries.into_iter().skip(usize::try_from(known).unwrap_or(usize::MAX)));
         }
         // Signatures are the cost of a replay, and need only the keys: every core works.
         let keys = self.ledger.keys();
@@ -148,8 +155,8 @@ impl Replay<'_> {
             if self.refused.is_some() {
                 continue;
             }
-            match self.apply(bytes, checked)? {
-                Ok(checked) => seen(checked.entry(), index),
+            match self.apply(source, bytes, checked)? {
+                Ok(checked) => seen(checked.entry(), &self.frontier),
                 Err(refusal) => self.refused = Some((index, refusal)),
             }
         }
@@ -158,6 +165,7 @@ impl Replay<'_> {
 
     fn apply(
         &mut self,
+        source: &impl Source,
         bytes: &[u8],
         checked: Result<CheckedEntry, Refusal>,
     ) -> Result<Result<CheckedEntry, Refusal>, ReplayError> {
@@ -170,33 +178,33 @@ impl Replay<'_> {
         };
         let Ok(checked) = checked else { return Ok(checked) };
         if let Body::Manifest(manifest) = checked.entry().body() {
-            self.provide(manifest)?;
+            self.provide(source, manifest)?;
         }
         Ok(self.ledger.apply(&checked).map(|_| checked))
     }
 
     /// Fetches the registers that a manifest names.
-    fn provide(&mut self, manifest: &Manifest) -> Result<(), ReplayError> {
-        let units = self.register(&manifest.registers.units, |bytes| {
+    fn provide(&mut self, source: &impl Source, manifest: &Manifest) -> Result<(), ReplayError> {
+        let units = register(source, &manifest.registers.units, |bytes| {
             UnitRegister::parse(bytes).ok().map(|register| (register.sha256(), register))
         })?;
         self.ledger.provide_units(Arc::new(units));
-        let contests = self.register(&manifest.registers.contests, |bytes| {
+        let contests = register(source, &manifest.registers.contests, |bytes| {
             ContestRegister::parse(bytes).ok().map(|register| (register.sha256(), register))
         })?;
         self.ledger.provide_contests(Arc::new(contests));
         Ok(())
     }
+}
 
-    fn register<T>(
-        &self,
-        file: &FileRef,
-        parse: impl Fn(&[u8]) -> Option<(Hash, T)>,
-    ) -> Result<T, ReplayError> {
-        let path = format!("register/{}", file.sha256);
-        let bytes = source::file(self.fetch, path.clone(), REGISTER_LEN_MAX as u64)?;
-        let named = parse(&bytes).filter(|(sha256, _)| *sha256 == file.sha256);
-        let malformed = ServeError::Malformed { path };
-        named.map(|(_, register)| register).ok_or(ReplayError::Serve(malformed))
-    }
+fn register<T>(
+    source: &impl Source,
+    file: &FileRef,
+    parse: impl Fn(&[u8]) -> Option<(Hash, T)>,
+) -> Result<T, ReplayError> {
+    let path = format!("register/{}", file.sha256);
+    let bytes = source::file(source, path.clone(), REGISTER_LEN_MAX as u64)?;
+    let named = parse(&bytes).filter(|(sha256, _)| *sha256 == file.sha256);
+    let malformed = ServeError::Malformed { path };
+    named.map(|(_, register)| register).ok_or(ReplayError::Serve(malformed))
 }

@@ -142,6 +142,18 @@ pub fn bundle(source: &impl Source, id: BundleId) -> Result<Vec<u8>, ServeError>
     })
 }
 
+/// The leaf hashes of tiles at level 0, for the places of the bundles that hold their entries: both
+/// have one index and one width. Nothing proves them yet.
+///
+/// # Errors
+/// As [`ServeError`] says.
+pub fn leaf_tiles(source: &impl Source, places: &[BundleId]) -> Result<Vec<Vec<Hash>>, ServeError> {
+    get_all(places, |place| {
+        let id = TileId { level: 0, index: place.index, width: place.width };
+        Ok(tile(source, id)?.hashes().to_vec())
+    })
+}
+
 /// The proof of a plan for the tree of `size` entries, out of its tiles. Nothing proves it yet.
 ///
 /// # Errors

@@ -4,7 +4,7 @@
 //! tile, a bundle or an old head may come from something between us and the log: it is a report.
 
 use jejak_proofs::{
-    merkle::{BundleId, Frontier, Hash, Plan, TILE_WIDTH, TileId, leaf_hash, parse_bundle},
+    merkle::{BundleId, Frontier, Hash, Plan, TILE_WIDTH, leaf_hash, parse_bundle},
     note::{Checkpoint, CheckpointFault, Evidence, NOTE_LEN_MAX, UnverifiedCheckpoint},
 };
 
@@ -139,7 +139,7 @@ impl<S: Source> Monitor<'_, S> {
         watch: &Watch<'_>,
     ) -> Result<(), PollError> {
         let want = head.head();
-        let from_tiles = self.read_leaves(want.size, watch, Self::leaves_of_tiles);
+        let from_tiles = self.read_leaves(want.size, watch, source::leaf_tiles);
         let tiles_fault = match self.reached(from_tiles, head, watch)? {
             None => return Ok(()),
             Some(fault) => fault,
@@ -232,13 +232,6 @@ impl<S: Source> Monitor<'_, S> {
             }
         }
         Ok(frontier)
-    }
-
-    fn leaves_of_tiles(source: &S, group: &[BundleId]) -> Result<Vec<Vec<Hash>>, ServeError> {
-        source::get_all(group, |place| {
-            let id = TileId { level: 0, index: place.index, width: place.width };
-            Ok(source::tile(source, id)?.hashes().to_vec())
-        })
     }
 
     fn leaves_of_bundles(source: &S, group: &[BundleId]) -> Result<Vec<Vec<Hash>>, ServeError> {

@@ -14,15 +14,18 @@ use tokio::time::timeout;
 
 use super::{
     FLAGS, Server, TEXT,
-    body::{self, Accepts},
     limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX},
     prefer,
     problem::{self, Code, Problem},
 };
-use crate::log::{BatchItem, BatchLogged, Logged, Rejection};
+use crate::{
+    http::body::{self, Accepts},
+    log::{BatchItem, BatchLogged, Logged, Rejection},
+};
 
-const ENTRY: Accepts = Accepts { media_type: "text/plain", len_max: ENTRY_LEN_MAX };
-const BATCH: Accepts = Accepts { media_type: "application/octet-stream", len_max: BATCH_BYTES_MAX };
+const ENTRY: Accepts = Accepts { media_type: Some("text/plain"), len_max: ENTRY_LEN_MAX };
+const BATCH: Accepts =
+    Accepts { media_type: Some("application/octet-stream"), len_max: BATCH_BYTES_MAX };
 /// What one entry adds to the answer of a batch: its line, and at most 32 hashes of the proof.
 const ANSWER_LEN_EACH: usize = 2_048;
 /// What the answer of a batch has anyway: the checkpoint.
@@ -38,7 +41,7 @@ pub(super) async fn submit(
 ) -> Result<Response, Problem> {
     let log = server.log(&name)?;
     let patience = prefer::witnessed(request.headers()).filter(|_| log.policy().needs_witnesses());
-    let held = body::read(request, ENTRY, &server.limits, &server.bodies).await?;
+    let held = body::read(request, ENTRY, server.limits.body_times(), &server.bodies).await?;
     let logged = log.submit(held.bytes.clone()).await?;
     let Some(patience) = patience else { return receipt(&name, logged, None) };
     drop(held);
@@ -84,7 +87,7 @@ pub(super) async fn submit_batch(
     request: Request,
 ) -> Result<Response, Problem> {
     let log = server.log(&name)?;
-    let held = body::read(request, BATCH, &server.limits, &server.bodies).await?;
+    let held = body::read(request, BATCH, server.limits.body_times(), &server.bodies).await?;
     let entries = split(&held.bytes)?;
     // While nothing is logged yet, so that no answer fails for want of memory after that.
     let share = server.answers.share((entries.len() * ANSWER_LEN_EACH + ANSWER_LEN_BASE) as u64)?;

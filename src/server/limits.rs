@@ -2,33 +2,17 @@
 
 use std::time::Duration;
 
-pub use crate::log::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
-
-/// Most bytes of a request's line and headers together; more is 431.
-pub const HEADER_BYTES_MAX: usize = 16 * 1024;
-
-/// Where the connection itself gives up on a head, with a bare 431: twice [`HEADER_BYTES_MAX`], so
-/// that a head just over the limit still gets an answer that says why.
-pub(super) const HEADER_BYTES_HARD_MAX: usize = 2 * HEADER_BYTES_MAX;
-
-/// Most header fields of a request; more is a bare 431.
-pub const HEADER_FIELDS_MAX: usize = 100;
-
-/// Most bytes of a request's target; more is 414. The longest that a route can need is a batch
-/// proof over [`PROOF_RANGES_MAX`] ranges, under 800 bytes.
-pub const URI_LEN_MAX: usize = 2_048;
+use crate::http::{Timers, body::BodyTimes};
+pub use crate::{
+    http::head::{HEADER_BYTES_MAX, URI_LEN_MAX},
+    log::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX},
+};
 
 /// Most ranges that one batch proof is asked for.
 pub const PROOF_RANGES_MAX: usize = 16;
 
 /// Most leaves that one batch proof is asked for.
 pub const PROOF_LEAVES_MAX: u64 = 1_024;
-
-/// Bytes that a connection may buffer in each direction.
-pub(super) const CONNECTION_BUFFER_MAX: usize = 64 * 1024;
-
-/// Bytes of an unread body that are still taken in, so that the answer is not lost to a reset.
-pub(super) const LINGER_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
 
 /// Times and sizes that tests make small. [`Limits::default`] is what SPEC.md documents.
 #[derive(Clone, Debug)]
@@ -75,5 +59,21 @@ impl Default for Limits {
             reads_max: 64,
             linger_time_max: Duration::from_secs(1),
         }
+    }
+}
+
+impl Limits {
+    /// The times of a connection.
+    pub(super) fn timers(&self) -> Timers {
+        Timers {
+            head_time_max: self.head_time_max,
+            write_stall_max: self.write_stall_max,
+            shutdown_time_max: self.shutdown_time_max,
+        }
+    }
+
+    /// The times of a body.
+    pub(super) fn body_times(&self) -> BodyTimes {
+        BodyTimes { body_time_max: self.body_time_max, linger_time_max: self.linger_time_max }
     }
 }

@@ -1,10 +1,6 @@
 //! Metrics in the Prometheus text format, for the operator's own listener.
 
-use std::{
-    fmt,
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use axum::{
     extract::State,
@@ -18,7 +14,7 @@ use prometheus_client::{
         MetricType,
         counter::{ConstCounter, Counter},
         family::Family,
-        gauge::{ConstGauge, Gauge},
+        gauge::ConstGauge,
         histogram::Histogram,
     },
     registry::{Registry, Unit},
@@ -28,7 +24,10 @@ use super::{
     Server,
     problem::{Code, Problem},
 };
-use crate::log::{Log, Status};
+use crate::{
+    http::Connections,
+    log::{Log, Status},
+};
 
 /// Upper bounds of the latency buckets, in seconds: a cached tile to a full pool.
 const LATENCY_BOUNDS_S: [f64; 14] =
@@ -69,16 +68,14 @@ pub(super) struct Metrics {
     registry: Registry,
     latency: LatencyFamily,
     refusals: Family<Refusal, Counter>,
-    connections: Gauge,
-    cut: Counter<u64, AtomicU64>,
+    connections: Connections,
 }
 
 impl Metrics {
     pub(super) fn new(logs: &[Log]) -> Self {
         let latency = LatencyFamily::new_with_constructor(|| Histogram::new(LATENCY_BOUNDS_S));
         let refusals = Family::default();
-        let connections = Gauge::default();
-        let cut = Counter::default();
+        let connections = Connections::default();
         let mut registry = Registry::with_prefix("jejak");
         registry.register_with_unit(
             "request",
@@ -91,10 +88,11 @@ impl Metrics {
             "Refused requests and batch items, by code",
             refusals.clone(),
         );
-        registry.register("connections", "Open connections", connections.clone());
-        registry.register("connections_cut", "Connections that ended in an error", cut.clone());
+        registry.register("connections", "Open connections", connections.open.clone());
+        let cut = connections.cut.clone();
+        registry.register("connections_cut", "Connections that ended in an error", cut);
         registry.register_collector(Box::new(Logs(logs.to_vec())));
-        Self { registry, latency, refusals, connections, cut }
+        Self { registry, latency, refusals, connections }
     }
 
     pub(super) fn answered(&self, route: &str, elapsed: Duration) {
@@ -106,23 +104,9 @@ impl Metrics {
         self.refusals.get_or_create(&Refusal { code: code.as_str() }).inc();
     }
 
-    /// Counts a connection until the result is dropped.
-    pub(super) fn connection(&self) -> Open {
-        self.connections.inc();
-        Open(self.connections.clone())
-    }
-
-    pub(super) fn cut(&self) {
-        self.cut.inc();
-    }
-}
-
-/// An open connection.
-pub(super) struct Open(Gauge);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.dec();
+    /// What sockets count.
+    pub(super) fn connections(&self) -> Connections {
+        self.connections.clone()
     }
 }
 

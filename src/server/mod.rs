@@ -5,10 +5,8 @@
 //! deadlines, metrics) is in `gate`; every status code is in [`problem`]; every limit is in
 //! [`limits`].
 //!
-//! What hyper itself cannot parse (a broken request line, a head over twice the limit, more than
-//! 100 fields) it answers with a bare 400 or 431 and an end of the connection, before any of this.
+//! What a socket, a head and a body must be is in `http`, which other servers share.
 
-mod body;
 mod entries;
 mod gate;
 pub mod limits;
@@ -21,7 +19,6 @@ mod read;
 mod serve;
 mod share;
 mod unit;
-mod wire;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -39,7 +36,8 @@ use problem::{Code, Problem, Refused};
 use share::Answers;
 use tokio::sync::Semaphore;
 
-pub use self::serve::{Audience, Binding, Drained, serve};
+pub use self::serve::{Audience, Binding, serve};
+pub use crate::http::Drained;
 use crate::log::Log;
 
 /// Size of the tree that the 200 of a mutable route speaks about.

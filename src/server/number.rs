@@ -4,16 +4,14 @@ use super::{
     limits::{PROOF_LEAVES_MAX, PROOF_RANGES_MAX},
     problem::Code,
 };
+use crate::http::decimal;
 
 /// Reads an index or a size: decimal digits, no sign, no leading zero, at most `u64::MAX`.
 ///
 /// # Errors
 /// Anything else is [`Code::Malformed`].
 pub(super) fn number(text: &str) -> Result<u64, Code> {
-    // `parse` alone accepts `+1` and `01`.
-    let strict =
-        text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
-    if strict { text.parse().map_err(|_| Code::Malformed) } else { Err(Code::Malformed) }
+    decimal(text).ok_or(Code::Malformed)
 }
 
 /// Reads the leaves of a batch proof: up to [`PROOF_RANGES_MAX`] indexes or ranges `a-b` with

@@ -15,7 +15,10 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::log::{ChainHead, ReadError, Rejection, SubmitError};
+use crate::{
+    http::{body::BodyError, head::HeadError},
+    log::{ChainHead, ReadError, Rejection, SubmitError},
+};
 
 /// Why a request was refused. Codes never change their meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -252,6 +255,30 @@ impl Problem {
             detail: &self.detail,
             head: (self.code == Code::Conflict).then(|| self.head.map(head)),
         }
+    }
+}
+
+impl From<HeadError> for Code {
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::UriTooLong => Self::UriTooLong,
+            HeadError::HeadersTooLarge => Self::HeadersTooLarge,
+            HeadError::Malformed => Self::Malformed,
+        }
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        let code = match error {
+            BodyError::Malformed => Code::Malformed,
+            BodyError::Timeout => Code::Timeout,
+            BodyError::LengthRequired => Code::LengthRequired,
+            BodyError::TooLarge => Code::TooLarge,
+            BodyError::UnsupportedMediaType => Code::UnsupportedMediaType,
+            BodyError::Overloaded => Code::Overloaded,
+        };
+        code.into()
     }
 }
 

@@ -1,38 +1,11 @@
-//! Sockets: accepting, bounding and ending connections.
-//!
-//! hyper's HTTP/1 connection builder is driven directly because it has timers for heads; axum's
-//! own loop has none.
+//! Binding the routes to sockets.
 
-use std::{
-    convert::Infallible, future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration,
-};
+use std::{future::Future, net::SocketAddr, sync::Arc};
 
-use axum::{
-    Router,
-    body::Body,
-    http::{HeaderValue, Method, Request, header},
-    response::Response,
-};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-    task::JoinSet,
-    time::{sleep, timeout},
-};
-use tower::ServiceExt as _;
+use tokio::net::TcpListener;
 
-use super::{
-    Server,
-    gate::well_framed,
-    limits::{CONNECTION_BUFFER_MAX, HEADER_BYTES_HARD_MAX, HEADER_FIELDS_MAX},
-    operator_router, router,
-    wire::{Framing, Wire},
-};
-
-/// How long to wait after a failed accept: most often the process is out of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+use super::{Server, operator_router, router};
+use crate::http::{self, Drained, Listening};
 
 /// Who may reach a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,14 +25,6 @@ pub struct Binding {
     pub audience: Audience,
 }
 
-/// How serving ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drained {
-    /// Connections that were cut because they outlived
-    /// [`shutdown_time_max`](super::limits::Limits::shutdown_time_max).
-    pub cut: usize,
-}
-
 /// Serves all `bindings` until `shutdown` completes, then stops accepting and lets requests in
 /// flight finish, for as long as the limits allow. The logs stay open: their owner closes them
 /// after this returns, when no request can be in flight.
@@ -68,141 +33,18 @@ pub async fn serve(
     bindings: Vec<Binding>,
     shutdown: impl Future<Output = ()>,
 ) -> Drained {
-    let (stop, stopping) = watch::channel(false);
-    let mut accepting = JoinSet::new();
-    for binding in bindings {
-        accepting.spawn(accept(Arc::clone(server), binding, stopping.clone()));
-    }
-    drop(stopping);
-    shutdown.await;
-    stop.send_replace(true);
-
-    let mut cut = 0;
-    while let Some(ended) = accepting.join_next().await {
-        cut += ended.unwrap_or(0);
-    }
-    Drained { cut }
-}
-
-/// Accepts until told to stop, then waits for its connections. Returns how many it had to cut.
-async fn accept(
-    server: Arc<Server>,
-    binding: Binding,
-    mut stopping: watch::Receiver<bool>,
-) -> usize {
-    let Binding { listener, audience } = binding;
-    let (routes, connections_max) = match audience {
-        Audience::Public => (router(&server), server.limits.connections_max),
-        Audience::Operator => (operator_router(&server), server.limits.operator_connections_max),
-    };
-    let places = Arc::new(Semaphore::new(connections_max));
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            () = stopped(&mut stopping) => break,
-            (place, socket) = next(&places, &listener) => {
-                let one = Connection { server: server.clone(), stopping: stopping.clone(), place };
-                connections.spawn(one.run(socket, routes.clone()));
-            }
-            // Ended connections are taken out as they end, so the set does not grow.
-            Some(_) = connections.join_next() => {}
+    let limits = &server.limits;
+    let listening = bindings.into_iter().map(|Binding { listener, audience }| match audience {
+        Audience::Public => {
+            Listening { listener, routes: router(server), connections_max: limits.connections_max }
         }
-    }
-    // From here on the kernel refuses new connections.
-    drop(listener);
-    let all = async { while connections.join_next().await.is_some() {} };
-    let _ = timeout(server.limits.shutdown_time_max, all).await;
-    let cut = connections.len();
-    connections.shutdown().await;
-    cut
-}
-
-/// The next connection, once there is a place for it. Cancelling it loses neither.
-async fn next(
-    places: &Arc<Semaphore>,
-    listener: &TcpListener,
-) -> (OwnedSemaphorePermit, TcpStream) {
-    let place = Arc::clone(places).acquire_owned().await.expect("this semaphore is never closed");
-    loop {
-        match listener.accept().await {
-            Ok((socket, _)) => return (place, socket),
-            Err(error) => {
-                tracing::warn!(%error, "accept");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone, and with it the server: stop as well.
-    let _ = stopping.wait_for(|stop| *stop).await;
-}
-
-struct Connection {
-    server: Arc<Server>,
-    stopping: watch::Receiver<bool>,
-    /// Given back when the connection has ended.
-    place: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    async fn run(self, socket: TcpStream, routes: Router) {
-        let Self { server, mut stopping, place: _place } = self;
-        let _open = server.metrics.connection();
-        // An answer is one small write: it must not wait for an acknowledgement.
-        if let Err(error) = socket.set_nodelay(true) {
-            tracing::debug!(%error, "set_nodelay");
-        }
-        let framing = Framing::default();
-        let wire = Wire::new(socket, framing.clone(), server.limits.write_stall_max);
-        let service = service_fn(move |request| answer(routes.clone(), framing.clone(), request));
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(server.limits.head_time_max)
-            .max_header_size(HEADER_BYTES_HARD_MAX)
-            .max_headers(HEADER_FIELDS_MAX)
-            .max_buf_size(CONNECTION_BUFFER_MAX)
-            .serve_connection(TokioIo::new(wire), service);
-        let mut connection = pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = stopped(&mut stopping) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
-            server.metrics.cut();
-            tracing::debug!(%error, "connection");
-        }
-    }
-}
-
-async fn answer(
-    routes: Router,
-    framing: Framing,
-    mut request: Request<Incoming>,
-) -> Result<Response, Infallible> {
-    // What follows a chunked body is not scanned for ambiguous framing, so nothing may follow; nor
-    // may a request follow one that others might read otherwise.
-    let last = request.headers().contains_key(header::TRANSFER_ENCODING)
-        || framing.is_ambiguous()
-        || !well_framed(&request)
-        || has_stray_body(&request);
-    request.extensions_mut().insert(framing);
-    let mut response = routes.oneshot(request.map(Body::new)).await?;
-    if last {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    Ok(response)
-}
-
-/// Whether a body comes with a method for which bodies have no meaning (RFC 9110, Section 9.3.1).
-fn has_stray_body<B>(request: &Request<B>) -> bool {
-    let none = |length: &HeaderValue| length.as_bytes() == b"0";
-    let lengths = request.headers().get_all(header::CONTENT_LENGTH);
-    *request.method() != Method::POST && !lengths.iter().all(none)
+        Audience::Operator => Listening {
+            listener,
+            routes: operator_router(server),
+            connections_max: limits.operator_connections_max,
+        },
+    });
+    http::serve(listening.collect(), limits.timers(), server.metrics.connections(), shutdown).await
 }
 
 impl Binding {

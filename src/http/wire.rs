@@ -22,7 +22,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::number::number;
+use super::decimal;
 
 /// Bytes of a header line that are kept: longer than any field that is looked at, unless it is
 /// spelled to be misread.
@@ -31,10 +31,11 @@ const LINE_KEPT_MAX: usize = 64;
 /// Whether a connection ever sent a request whose length can be read in two ways. Shared with its
 /// requests.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Framing(Arc<AtomicBool>);
+pub struct Framing(Arc<AtomicBool>);
 
 impl Framing {
-    pub(super) fn is_ambiguous(&self) -> bool {
+    /// Whether such a request came.
+    pub fn is_ambiguous(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
@@ -118,7 +119,7 @@ impl Scanner {
         if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.chunked = true;
         } else if name.eq_ignore_ascii_case(b"content-length") {
-            let length = str::from_utf8(value).ok().and_then(|text| number(text).ok());
+            let length = str::from_utf8(value).ok().and_then(decimal);
             // A second length, even the same, or one that is not spelled as the number it is.
             let ambiguous = self.cut || self.length.is_some() || length.is_none();
             self.framing.0.fetch_or(ambiguous, Ordering::AcqRel);
