@@ -82,3 +82,5 @@ mod succession;
 mod tidy;
 #[path = "suite/verify.rs"]
 mod verify;
+#[path = "suite/witness.rs"]
+mod witness;
