@@ -6,7 +6,8 @@
 //! a part is refused.
 //!
 //! In a directory: `lock`, `db/` (small values, changed together), whole files that are replaced
-//! by rename, and files of hashes that only grow. This is the one module that names sled.
+//! by rename, files of hashes that only grow, and marks that tell whether the database forgot. This
+//! is the one module that names sled.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -196,6 +197,24 @@ impl State {
         replace().map_err(|error| StateError::io(name, error))
     }
 
+    /// Opens a mark file, which `make` makes first.
+    ///
+    /// # Errors
+    /// [`StateError::Damaged`] if there is none and none is to be made.
+    pub fn marks(&self, name: &str, make: bool) -> Result<MarkFile, StateError> {
+        let io = |error| StateError::io(name, error);
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create_new(make).open(self.dir.join(name));
+        let file = file.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => StateError::damaged(name),
+            _ => io(error),
+        })?;
+        if make {
+            sync_dir(&self.dir).map_err(io)?;
+        }
+        Ok(MarkFile { file, name: name.into() })
+    }
+
     /// Opens a file of hashes, and makes it if there is none.
     ///
     /// # Errors
@@ -276,6 +295,74 @@ impl HashFile {
 
     fn named<T>(&self, result: io::Result<T>) -> Result<T, StateError> {
         result.map_err(|error| StateError::io(&self.name, error))
+    }
+}
+
+/// Bytes of a mark: a number, a digest, and the SHA-256 of both.
+const MARK_LEN: usize = 8 + 2 * HASH_LEN;
+
+/// Where the two slots of a mark file are: each in a block of its own, so that a torn write of one
+/// leaves the other.
+const MARK_SLOTS: [u64; 2] = [0, 4_096];
+
+/// A file that says how many commits there were, and what they left, apart from the database.
+///
+/// sled takes a damaged end of its log for one that was never written, and opens with what stood
+/// there before: whoever must not forget compares.
+#[derive(Debug)]
+pub struct MarkFile {
+    file: File,
+    name: Box<str>,
+}
+
+/// What a [`MarkFile`] holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// How many commits there were.
+    pub commits: u64,
+    /// What the database holds after them, in the words of its owner.
+    pub digest: Hash,
+}
+
+impl Mark {
+    /// The mark as bytes that say whether they are whole.
+    pub fn to_bytes(self) -> Vec<u8> {
+        let said = [&self.commits.to_be_bytes()[..], self.digest.as_bytes()].concat();
+        [&said[..], sha256(&said).as_bytes()].concat()
+    }
+
+    /// Reads what [`Mark::to_bytes`] wrote; `None` if it is anything else.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let (commits, rest) = bytes.split_first_chunk()?;
+        let (digest, sum) = rest.split_first_chunk()?;
+        let mark = Self { commits: u64::from_be_bytes(*commits), digest: Hash::new(*digest) };
+        (sum.len() == HASH_LEN && mark.to_bytes() == bytes).then_some(mark)
+    }
+}
+
+impl MarkFile {
+    /// The newest mark that is whole.
+    ///
+    /// # Errors
+    /// [`StateError::Damaged`] if there is none.
+    pub fn newest(&self) -> Result<Mark, StateError> {
+        let read = |at: &u64| {
+            let mut bytes = [0; MARK_LEN];
+            self.file.read_exact_at(&mut bytes, *at).ok().and_then(|()| Mark::parse(&bytes))
+        };
+        let newest = MARK_SLOTS.iter().filter_map(read).max_by_key(|mark| mark.commits);
+        newest.ok_or_else(|| StateError::damaged(&self.name))
+    }
+
+    /// Writes a mark, over the older of the two that are there, and syncs it.
+    ///
+    /// # Errors
+    /// As the file system says; then end the process.
+    pub fn set(&self, mark: Mark) -> Result<(), StateError> {
+        let at = MARK_SLOTS[usize::from(mark.commits % 2 == 1)];
+        let written = self.file.write_all_at(&mark.to_bytes(), at);
+        let synced = written.and_then(|()| self.file.sync_all());
+        synced.map_err(|error| StateError::io(&self.name, error))
     }
 }
 
@@ -381,6 +468,30 @@ mod tests {
         }
         fs::create_dir(dir.path().join("db")).unwrap();
         assert!(matches!(State::open(dir.path()), Err(StateError::Damaged(_))));
+    }
+
+    #[test]
+    fn the_newest_whole_mark_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        assert!(matches!(state.marks("commits", false), Err(StateError::Damaged(_))));
+        let marks = state.marks("commits", true).unwrap();
+        assert!(matches!(marks.newest(), Err(StateError::Damaged(_))));
+        let mark = |commits| Mark { commits, digest: leaf_hash(b"some") };
+        for commits in 1..5 {
+            marks.set(mark(commits)).unwrap();
+            assert_eq!(marks.newest().unwrap(), mark(commits));
+        }
+        assert!(state.marks("commits", true).is_err(), "there is one");
+        // Whatever byte of the newest is lost, the one before is there.
+        let path = dir.path().join("commits");
+        let good = fs::read(&path).unwrap();
+        for at in 0..MARK_LEN {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            fs::write(&path, bad).unwrap();
+            assert_eq!(marks.newest().unwrap(), mark(3), "byte {at}");
+        }
     }
 
     #[test]

@@ -90,3 +90,5 @@ mod tidy;
 mod upgrade;
 #[path = "suite/verify.rs"]
 mod verify;
+#[path = "suite/witness.rs"]
+mod witness;

@@ -4,20 +4,20 @@
 //! share the next.
 
 use std::{
-    collections::BTreeSet,
-    sync::{Arc, OnceLock, mpsc},
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
     thread::{self, JoinHandle},
 };
 
 use jejak_proofs::{
-    merkle::Hash,
+    merkle::{Hash, sha256},
     note::{CosigningKey, VerifierKey},
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::record::{LOGS, Record, RecordError, key_of};
-use crate::state::{State, StateError};
+use crate::state::{Mark, MarkFile, State, StateError};
 
 /// Records that one commit takes.
 const COMMIT_RECORDS_MAX: usize = 256;
@@ -27,6 +27,9 @@ const OWNER: &str = "witness";
 
 /// Where the state lists its logs.
 const INDEX: &str = "logs";
+
+/// Where the mark is, in the database and as a file beside it.
+const MARK: &str = "commits";
 
 /// Why the state of a witness cannot be used. Whatever forgets what it cosigned can be made to
 /// cosign two histories, so nothing here is passed over.
@@ -59,6 +62,16 @@ pub enum MemoryError {
     /// A log is missing, or there is one too many.
     #[error("the logs that are stored are not those that were added")]
     Index,
+    /// The database holds something else than what was committed last: most often something older.
+    #[error(
+        "the database is not what was committed last: commit {stored}, of {known} that there were"
+    )]
+    Forgotten {
+        /// The commit that the database knows as its last.
+        stored: u64,
+        /// The last one that is known.
+        known: u64,
+    },
 }
 
 impl MemoryError {
@@ -91,6 +104,9 @@ pub struct Memory {
     state: State,
     own: VerifierKey,
     statement: Statement,
+    marks: MarkFile,
+    /// What the newest commit left. Held while one is under way.
+    mark: Mutex<Mark>,
 }
 
 impl Memory {
@@ -109,8 +125,11 @@ impl Memory {
         let own = key.verifier();
         let owner = Owner { vkey: own.to_string(), statement };
         let owner = serde_json::to_vec(&owner).expect("an owner is text");
-        state.commit(&[(OWNER.to_owned(), owner), (INDEX.to_owned(), Vec::new())])?;
-        Ok(Self { state, own, statement })
+        let marks = state.marks(MARK, true)?;
+        let mark = Mutex::new(Mark { commits: 0, digest: NOTHING });
+        let memory = Self { state, own, statement, marks, mark };
+        memory.commit(vec![(OWNER.to_owned(), owner), (INDEX.to_owned(), Vec::new())])?;
+        Ok(memory)
     }
 
     /// Opens the state of the witness with this key.
@@ -124,7 +143,31 @@ impl Memory {
         if owner.vkey != own.to_string() {
             return Err(MemoryError::OtherKey { vkey: owner.vkey });
         }
-        Ok(Self { state, own, statement: owner.statement })
+        let marks = state.marks(MARK, false)?;
+        let mark = Mutex::new(remembered(&state, &marks)?);
+        Ok(Self { state, own, statement: owner.statement, marks, mark })
+    }
+
+    /// Sets all of these values or none, and returns when that is durable, and known apart from the
+    /// database.
+    fn commit(&self, values: Vec<(String, Vec<u8>)>) -> Result<(), StateError> {
+        let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+        // The last value of a key is the one that is stored.
+        let values: BTreeMap<String, Vec<u8>> = values.into_iter().collect();
+        let mut next = Mark { commits: mark.commits + 1, ..*mark };
+        for (key, value) in values.iter().filter(|(key, _)| key.starts_with(LOGS)) {
+            if let Some(old) = self.state.get(key)? {
+                next.digest = xor(next.digest, sha256(&old));
+            }
+            next.digest = xor(next.digest, sha256(value));
+        }
+        let mark_value = (MARK.to_owned(), next.to_bytes());
+        let values: Vec<_> = values.into_iter().chain([mark_value]).collect();
+        self.state.commit(&values)?;
+        // The database has it. From the next line on it is noticed if it forgets.
+        self.marks.set(next)?;
+        *mark = next;
+        Ok(())
     }
 
     /// What the key states.
@@ -180,7 +223,7 @@ impl Memory {
         }
         let index = ids.iter().flat_map(|id| *id.as_bytes()).collect();
         values.push((INDEX.to_owned(), index));
-        Ok(self.state.commit(&values)?)
+        Ok(self.commit(values)?)
     }
 
     /// Writes a file of evidence or a report, whole, and syncs it.
@@ -190,6 +233,37 @@ impl Memory {
     pub fn publish(&self, name: &str, text: &str) -> Result<(), StateError> {
         self.state.write(name, &[text.as_bytes()])
     }
+}
+
+/// The digest of no record.
+const NOTHING: Hash = Hash::new([0; 32]);
+
+/// The digest over all records is the sum of theirs, so that one that changes costs two hashes. It
+/// is there against forgetting, not against somebody: who can write the directory has the key too.
+fn xor(a: Hash, b: Hash) -> Hash {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    Hash::new(std::array::from_fn(|at| a[at] ^ b[at]))
+}
+
+/// What the newest commit left, if the database holds exactly that. A commit that was cut off
+/// between the database and the mark was answered to nobody: it counts.
+fn remembered(state: &State, marks: &MarkFile) -> Result<Mark, MemoryError> {
+    let known = marks.newest()?;
+    let stored = state.get(MARK)?.and_then(|bytes| Mark::parse(&bytes));
+    let stored = stored.ok_or(MemoryError::Lost)?;
+    let mut digest = NOTHING;
+    for value in state.scan(LOGS) {
+        digest = xor(digest, sha256(&value?));
+    }
+    let follows = stored == known || stored.commits == known.commits + 1;
+    if !follows || stored.digest != digest {
+        return Err(MemoryError::Forgotten { stored: stored.commits, known: known.commits });
+    }
+    if stored != known {
+        // Else the next commit, cut off in the same place, would be one too many.
+        marks.set(stored)?;
+    }
+    Ok(stored)
 }
 
 /// Values to be stored together, and whom to tell.
@@ -244,7 +318,7 @@ impl Committer {
             while let Ok(first) = waiting.recv() {
                 let more = waiting.try_iter().take(COMMIT_RECORDS_MAX - 1);
                 let (values, askers): (Vec<_>, Vec<_>) = std::iter::once(first).chain(more).unzip();
-                if let Err(error) = memory.state.commit(&values.concat()) {
+                if let Err(error) = memory.commit(values.concat()) {
                     // The askers' channels end: none of them hears that its head is durable.
                     failure.set(error);
                     return;

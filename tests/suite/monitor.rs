@@ -3,9 +3,9 @@
 #[path = "monitor/affairs.rs"]
 mod affairs;
 #[path = "monitor/election.rs"]
-mod election;
+pub mod election;
 #[path = "monitor/fake.rs"]
-mod fake;
+pub mod fake;
 #[path = "monitor/heads.rs"]
 mod heads;
 #[path = "monitor/honest.rs"]
@@ -21,7 +21,7 @@ mod sealed;
 #[path = "monitor/state.rs"]
 mod state;
 #[path = "monitor/wide.rs"]
-mod wide;
+pub mod wide;
 
 use std::{
     path::Path,

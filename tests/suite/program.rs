@@ -86,6 +86,11 @@ impl Serving {
         Self { child, url: String::new() }
     }
 
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks it to stop, and waits: its exit code, and how long it took.
     pub fn terminate(mut self) -> (Option<i32>, Duration) {
         let started = Instant::now();

@@ -293,7 +293,7 @@ fn the_limits_in_the_text_are_the_constants() {
 }
 
 /// The code blocks of a chapter or section.
-fn code_blocks(heading: &str) -> Vec<String> {
+pub fn code_blocks(heading: &str) -> Vec<String> {
     let chapter = chapter(heading);
     let parts: Vec<&str> = chapter.split("```").collect();
     parts.chunks(2).filter_map(|pair| pair.get(1)?.strip_prefix("text\n").map(Into::into)).collect()
