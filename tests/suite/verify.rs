@@ -131,7 +131,9 @@ fn files_are_known_by_what_they_hold() {
     let policy = fs::read_to_string(dir.join("log/policy")).unwrap();
     let evidence = "jejak/evidence/v1\n{}\n";
     let damaged = policy.replace("\nlog ", "\nlgo ");
-    let pinless = policy.replace("# jejak-genesis", "# a policy of somebody").replace("none", "x");
+    let pinless = policy
+        .replace("# jejak-genesis", "# a policy of somebody")
+        .replace("quorum none", "quorum x");
     for (name, text) in [
         ("evidence.txt", evidence),
         ("damaged", &damaged),
@@ -146,7 +148,7 @@ fn files_are_known_by_what_they_hold() {
         ("form.tlog-proof", 1, "a receipt proves nothing without the entry"),
         ("evidence.txt", 1, "not an evidence file"),
         ("damaged", 78, "damaged: policy, line 2: expected log, witness, group or quorum"),
-        ("pinless", 78, "pinless: policy, line 3"),
+        ("pinless", 78, "pinless: policy, line 4"),
         ("letter.evidence", 1, "neither an entry, a receipt, a recap proof, evidence nor a policy"),
         ("form.json", 1, "neither an entry, a receipt, a recap proof, evidence nor a policy"),
     ];

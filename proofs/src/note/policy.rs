@@ -200,8 +200,8 @@ impl Policy {
         Self::compose_witnessed(keys, url, genesis, &[], 0)
     }
 
-    /// As [`Policy::compose`], with witnesses of which at least `quorum` must have cosigned. Without
-    /// a witness the quorum is `none`, whatever the number.
+    /// As [`Policy::compose`], with witnesses of which at least `quorum` must have cosigned.
+    /// Without a witness the quorum is `none`, whatever the number.
     ///
     /// # Errors
     /// As there; [`PolicyErrorKind::Threshold`] if `quorum` is not from 1 to their number.

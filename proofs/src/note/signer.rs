@@ -1,6 +1,6 @@
 //! Private keys, in the form of Go's `sumdb/note`.
 
-use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
+use alloc::{string::String, sync::Arc, vec::Vec};
 use core::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -33,8 +33,8 @@ pub(super) struct Secret {
 #[derive(Clone)]
 enum PrivateKey {
     Ed25519(ed25519_dalek::SigningKey),
-    /// Expanded: some 60 KB.
-    MlDsa44(Box<ml_dsa::SigningKey<MlDsa44>>),
+    /// Expanded: some 60 KB, which the crate keeps in boxes of its own.
+    MlDsa44(ml_dsa::SigningKey<MlDsa44>),
 }
 
 impl Secret {
@@ -52,7 +52,7 @@ impl Secret {
                 (PrivateKey::Ed25519(key), public)
             }
             KeyKind::MlDsa44 => {
-                let key = Box::new(ml_dsa::SigningKey::from_seed(seed.into()));
+                let key = ml_dsa::SigningKey::from_seed(seed.into());
                 let public = PublicKey::MlDsa44(Arc::new(key.verifying_key().encode().into()));
                 (PrivateKey::MlDsa44(key), public)
             }
@@ -131,7 +131,7 @@ impl SigningKey {
     /// The key that `seed`, 32 uniformly random bytes, determines.
     ///
     /// # Errors
-    /// Fails if the name is not [valid](valid_name), or with [`KeyError::WrongKind`] if keys of
+    /// Fails if the name is not [valid](super::valid_name), or with [`KeyError::WrongKind`] if keys of
     /// that kind do not sign notes.
     pub fn from_seed(name: &str, kind: KeyKind, seed: [u8; SEED_LEN]) -> Result<Self, KeyError> {
         let seed = Zeroizing::new(seed);

@@ -246,7 +246,7 @@ fn extension_lines_are_not_covered() {
     let verified = checkpoint.verify(known().origin(), &[log_key().verifier(), pq.clone()]);
     assert_eq!(verified.unwrap().head(), known().head());
     // Signed again, over the extended text, the line is the same.
-    let extended = Checkpoint::with_lines(&known(), &[pq_line.clone()]).unwrap();
+    let extended = Checkpoint::with_lines(&known(), &[&pq_line]).unwrap();
     assert_eq!(log_pq_key().cosign(&extended, 9).unwrap(), pq_line);
     // The Ed25519 line, over another extension, refuses the note.
     let other = read(&format!("{}other\n", known().text()), &[ed_line, pq_line]);

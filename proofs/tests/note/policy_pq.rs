@@ -109,7 +109,7 @@ fn without_a_quorum_the_log_dates() {
     let (ed, pq) = (ed_line(&of), pq_line(&of, 9));
     let ed_only = policy_of(&[log_key().verifier()]);
     assert_eq!(time(&ed_only, &[ed.clone(), pq.clone()]), Ok(None));
-    assert_eq!(time(&both(), &[ed.clone()]), Ok(None));
+    assert_eq!(time(&both(), std::slice::from_ref(&ed)), Ok(None));
     assert_eq!(time(&both(), &[ed.clone(), pq.clone()]), Ok(Some(9)));
     assert_eq!(time(&both(), &[ed.clone(), pq_line(&of, 12), pq.clone()]), Ok(Some(12)));
     assert_eq!(time(&both(), &[ed.clone(), super::ml_dsa::at_zero(&of)]), Ok(None));
