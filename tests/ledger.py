@@ -153,7 +153,7 @@ class Ledger:
             kinds = set(role["may_open"]) | set(role["may_revise"])
             good = kinds <= set(levels) and set(role["may_grant"]) <= set(ids)
             refuse_unless(good, "invalid_roles")
-        keys = [Key(key["vkey"], 1) for key in body["log_keys"]]
+        keys = [Key(key["vkey"], 1, 6) for key in body["log_keys"]]
         refuse_unless(keys and all(key.name == body["log"] for key in keys), "invalid_log_keys")
 
     @staticmethod

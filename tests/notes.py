@@ -104,27 +104,80 @@ def valid_name(name):
     return bool(name) and not spaces and "+" not in name and min(name) >= " "
 
 
+SIZE_MAX = TIME_MAX = 2**63 - 1
+
+# Signature types, and the bytes of a public key and of a signature without its time.
+ED25519, COSIGNATURE, ML_DSA_44 = 1, 4, 6
+LENGTHS = {ED25519: (32, 64), COSIGNATURE: (32, 64), ML_DSA_44: (1312, 2420)}
+
+
+def short(text):
+    """A text after its length in one byte."""
+    data = text.encode()
+    refuse_unless(len(data) <= 255, "too long")
+    return bytes([len(data)]) + data
+
+
+def subtree_message(name, time, text):
+    """What an ML-DSA-44 key signs of a checkpoint: its first three lines."""
+    lines = text[:-1].split("\n")
+    refuse_unless(len(lines) >= 3 and all(lines), "not a checkpoint")
+    root = base64_once(lines[2])
+    refuse_unless(len(root) == 32, "not a checkpoint")
+    u64 = lambda number: number.to_bytes(8, "big")
+    size = u64(decimal(lines[1], SIZE_MAX))
+    return b"subtree/v1\n\0" + short(name) + u64(time) + short(lines[0]) + u64(0) + size + root
+
+
 class Key:
-    """A vkey of a given signature type."""
+    """A vkey of one of the given signature types."""
 
     strong = {}
 
-    def __init__(self, vkey, kind):
+    def __init__(self, vkey, *kinds):
         parts = vkey.split("+", 2)
         refuse_unless(len(parts) == 3 and valid_name(parts[0]), "key")
         self.vkey, self.name = vkey, parts[0]
         material = base64_once(parts[2])
-        refuse_unless(len(material) == 33 and material[0] == kind, "key")
-        self.public = material[1:]
+        refuse_unless(material and material[0] in kinds, "key")
+        self.kind, self.public = material[0], material[1:]
+        refuse_unless(len(self.public) == LENGTHS[self.kind][0], "key")
         digest = hashlib.sha256(self.name.encode() + b"\n" + material).digest()
         self.id = digest[:4]
         refuse_unless(parts[1] == self.id.hex(), "key id")
+        if self.kind == ML_DSA_44:
+            short(self.name)
+            return
         if self.public not in Key.strong:
             Key.strong[self.public] = is_strong(self.public)
         refuse_unless(Key.strong[self.public], "weak key")
 
+    def signed(self, text, signature):
+        """Whether this is a signature of a text in the way of the key."""
+        if self.kind == ED25519:
+            return self.verifies(text.encode(), signature)
+        time = int.from_bytes(signature[:8], "big")
+        if len(signature) != 8 + LENGTHS[self.kind][1] or time > TIME_MAX:
+            return False
+        if self.kind == COSIGNATURE:
+            message = f"cosignature/v1\ntime {time}\n{text}".encode()
+        else:
+            message = subtree_message(self.name, time, text)
+        return self.verifies(message, signature[8:])
+
     def verifies(self, message, signature):
         from cryptography.exceptions import InvalidSignature
+
+        if self.kind == ML_DSA_44:
+            # Not in every build of the package; an Ed25519 key never asks for it.
+            from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
+
+            try:
+                MLDSA44PublicKey.from_public_bytes(self.public).verify(signature, message)
+            except InvalidSignature:
+                return False
+            return True
+
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
         if len(signature) != 64 or int.from_bytes(signature[32:], "little") >= ORDER:
@@ -183,6 +236,6 @@ class Note:
         for key in keys:
             for line in self.lines:
                 if (line.name, line.id) == (key.name, key.id):
-                    refuse_unless(key.verifies(self.text.encode(), line.signature), "signature")
+                    refuse_unless(key.signed(self.text, line.signature), "signature")
                     signers.append(key)
         return signers

@@ -34,6 +34,8 @@ mod monitor;
 mod officer;
 #[path = "suite/oracle.rs"]
 mod oracle;
+#[path = "suite/pq.rs"]
+mod pq;
 #[path = "suite/program.rs"]
 mod program;
 #[path = "suite/province.rs"]

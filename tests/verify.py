@@ -33,7 +33,7 @@ OK, FAILURE, USAGE = 0, 1, 2
 LOG_SIGNATURE, QUORUM, INCLUSION, FORK = 13, 14, 15, 16
 RECAP, RULES_BROKEN, UNREACHABLE = 18, 19, 69
 
-SIZE_MAX = 2**63 - 1
+SIZE_MAX = notes.SIZE_MAX
 FETCHES = 8
 RECEIPTS_MAX = 64
 # Of each contest.
@@ -177,11 +177,11 @@ class Policy:
             raise Failure(FAILURE, "a policy without a log or a quorum")
 
     def line_log(self, vkey, url=None):
-        self.logs.append(notes.Key(vkey, 1))
+        self.logs.append(notes.Key(vkey, notes.ED25519, notes.ML_DSA_44))
         self.url = self.url or url
 
     def line_witness(self, name, vkey, _url=None):
-        self.witnesses[name] = notes.Key(vkey, 4)
+        self.witnesses[name] = notes.Key(vkey, notes.COSIGNATURE, notes.ML_DSA_44)
 
     def line_group(self, name, k, *members):
         need = {"all": len(members), "any": 1}.get(k) or int(k)
@@ -215,9 +215,7 @@ class Policy:
     @staticmethod
     def cosigned(checkpoint, name, key, signature):
         time = int.from_bytes(signature[:8], "big")
-        message = f"cosignature/v1\ntime {time}\n{checkpoint.note.text}".encode()
-        good = len(signature) == 72 and 0 < time <= SIZE_MAX
-        if not good or not key.verifies(message, signature[8:]):
+        if time == 0 or not key.signed(checkpoint.note.text, signature):
             raise Failure(QUORUM, "a cosignature does not verify")
         return name
 

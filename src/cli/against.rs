@@ -9,7 +9,6 @@ use jejak_proofs::{
     merkle::{ENTRY_LEN_MAX, Frontier, Hash, Plan, TileId, leaf_hash, parse_bundle, prefix_roots},
     note::{
         Checkpoint, CheckpointError, Evidence, NOTE_LEN_MAX, Policy, Receipt, UnverifiedCheckpoint,
-        VerifierKey,
     },
 };
 use serde::Deserialize;
@@ -105,8 +104,7 @@ impl<'a> Shown<'a> {
             return Ok(Exit::Ok);
         };
         // Only what convicts by itself is evidence; a proof that is rubbish is not.
-        let keys: Vec<VerifierKey> = self.policy.log_keys(old.origin());
-        let conviction = evidence.verify(&keys).map_err(|_| {
+        let conviction = evidence.verify_under(self.policy).map_err(|_| {
             let message = "the log does not prove that its tree extends the one of the receipt";
             Failure::new(Exit::Failure, message).next("ask again; a monitor can find out more")
         })?;

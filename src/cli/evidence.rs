@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jejak_proofs::{
     merkle::Hash,
-    note::{CheckpointFault, Conviction, Evidence, EvidenceError, Policy, VerifierKey},
+    note::{CheckpointFault, Conviction, Evidence, EvidenceError, Policy},
 };
 use serde_json::json;
 
@@ -26,8 +26,7 @@ pub fn verify(
         let message = format!("{}: evidence about another log than the policy's", path.display());
         return Err(Failure::config(message).next("pass the policy of the log that it accuses"));
     }
-    let keys: Vec<VerifierKey> = policy.logs().map(|log| log.key.clone()).collect();
-    let conviction = evidence.verify(&keys).map_err(|error| {
+    let conviction = evidence.verify_under(policy).map_err(|error| {
         let message = format!("{}: this convicts nobody: {error}", path.display());
         Failure::new(exit_of(&error), message)
     })?;

@@ -10,6 +10,7 @@ use std::{
 use clap::Args;
 use flate2::read::MultiGzDecoder;
 use jejak_proofs::note::{CosigningKey, KeyError, Policy, SigningKey};
+use zeroize::Zeroizing;
 
 use super::exit::Failure;
 
@@ -22,11 +23,58 @@ pub struct PolicyArg {
 }
 
 impl PolicyArg {
+    /// Reads the policy, and the windows of its keys in the file beside it, if there is one.
+    pub fn read(&self) -> Result<Policy, Failure> {
+        let refused = |path: &Path, error: &dyn std::fmt::Display| {
+            Failure::config(format!("{}: {error}", path.display()))
+        };
+        let text = read_text(&self.policy)?;
+        let policy = Policy::parse(&text).map_err(|error| refused(&self.policy, &error))?;
+        let windows = windows_of(&self.policy);
+        match fs::read(&windows) {
+            Ok(bytes) => policy.with_windows(&bytes).map_err(|error| refused(&windows, &error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(policy),
+            Err(error) => Err(unreadable(&windows, &error)),
+        }
+    }
+}
+
+/// The file of windows beside a policy: its name with `.windows` behind it.
+fn windows_of(policy: &Path) -> PathBuf {
+    let mut name = policy.file_name().unwrap_or_default().to_owned();
+    name.push(".windows");
+    policy.with_file_name(name)
+}
+
+/// The policy of a command that judges what a log signed.
+#[derive(Clone, Debug, Args)]
+pub struct JudgeArgs {
+    #[command(flatten)]
+    policy: PolicyArg,
+    #[command(flatten)]
+    strict: StrictArg,
+}
+
+impl JudgeArgs {
     /// Reads the policy.
     pub fn read(&self) -> Result<Policy, Failure> {
-        let text = read_text(&self.policy)?;
-        Policy::parse(&text)
-            .map_err(|error| Failure::config(format!("{}: {error}", self.policy.display())))
+        Ok(self.strict.apply(self.policy.read()?))
+    }
+}
+
+/// How much a policy is made to ask for.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct StrictArg {
+    /// Demand an ML-DSA-44 signature of the log on every checkpoint, beside its Ed25519 one. A
+    /// receipt as the log gave it on submission has none: take a later one.
+    #[arg(long)]
+    require_pq: bool,
+}
+
+impl StrictArg {
+    /// The policy, as strict as was asked for.
+    pub fn apply(self, policy: Policy) -> Policy {
+        if self.require_pq { policy.require_pq() } else { policy }
     }
 }
 
@@ -53,38 +101,42 @@ pub fn read_maybe_gzip(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(plain)
 }
 
-/// Reads a private key, and refuses one that others can read.
+/// Reads a private key that signs notes, and refuses one that others can read.
 pub fn read_key(path: &Path) -> Result<SigningKey, Failure> {
-    read_secret(path, SigningKey::parse)
+    parse_key(path, SigningKey::parse)
 }
 
-/// Reads the private key of a cosigner, and refuses one that others can read.
+/// Reads a private key that signs checkpoints with their time, of either kind, as [`read_key`].
 pub fn read_cosigning_key(path: &Path) -> Result<CosigningKey, Failure> {
-    read_secret(path, CosigningKey::parse)
+    parse_key(path, CosigningKey::parse)
 }
 
-fn read_secret<K>(path: &Path, parse: fn(&str) -> Result<K, KeyError>) -> Result<K, Failure> {
+/// Reads a private key and gives its text to `parse`.
+pub fn parse_key<T>(
+    path: &Path,
+    parse: impl Fn(&str) -> Result<T, KeyError>,
+) -> Result<T, Failure> {
     let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if metadata.permissions().mode() & 0o077 != 0 {
         let message = format!("{} can be read by others", path.display());
         return Err(Failure::config(message).next(format!("chmod 600 {}", path.display())));
     }
-    let text = zeroize::Zeroizing::new(read_text(path)?);
+    let text = Zeroizing::new(read_text(path)?);
     parse(text.trim_end_matches('\n'))
         .map_err(|error| Failure::config(format!("{}: {error}", path.display())))
 }
 
 /// Writes a private key to a new file that only its owner can read. Never overwrites one.
 pub fn write_key(path: &Path, key: &SigningKey) -> Result<(), Failure> {
-    write_secret(path, &key.to_private_string())
+    write_private(path, &key.to_private_string())
 }
 
-/// Writes a cosigner's private key as [`write_key`] does.
+/// As [`write_key`], for a key that signs checkpoints with their time.
 pub fn write_cosigning_key(path: &Path, key: &CosigningKey) -> Result<(), Failure> {
-    write_secret(path, &key.to_private_string())
+    write_private(path, &key.to_private_string())
 }
 
-fn write_secret(path: &Path, text: &str) -> Result<(), Failure> {
+fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)

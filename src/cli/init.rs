@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use jejak_proofs::{
     merkle::{Hash, leaf_hash},
-    note::{Policy, SigningKey},
+    note::{CosigningKey, KeyKind, Policy, SigningKey, VerifierKey, Window, WitnessLine},
     tally::{Body, ContestRegister, Entry, REGISTER_LEN_MAX, ROOT_ROLE, UnitRegister},
 };
 use serde_json::json;
@@ -54,16 +54,51 @@ pub struct InitArgs {
     /// The private key of the log that the manifest names.
     #[arg(long, value_name = "FILE", requires = "manifest")]
     log_key: Option<PathBuf>,
+    /// The private ML-DSA-44 key of the log, if the manifest names one.
+    #[arg(long, value_name = "FILE", requires = "manifest")]
+    log_pq_key: Option<PathBuf>,
+    /// A witness that the policy lists: its name there, its vkey, and where it answers. Repeatable.
+    #[arg(
+        long = "witness", value_name = "\"NAME VKEY URL\"", requires = "quorum",
+        value_parser = parse_witness
+    )]
+    witnesses: Vec<WitnessLine>,
+    /// How many of the witnesses must have cosigned a checkpoint.
+    #[arg(long, value_name = "K", requires = "witnesses")]
+    quorum: Option<usize>,
+}
+
+/// A witness as a policy line names it, without the keyword.
+fn parse_witness(text: &str) -> Result<WitnessLine, String> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let (name, vkey, url) = match words[..] {
+        [name, vkey] => (name, vkey, None),
+        [name, vkey, url] => (name, vkey, Some(url)),
+        _ => return Err("expected a name, a vkey and a URL, with spaces between them".to_owned()),
+    };
+    let key = VerifierKey::parse(vkey).map_err(|error| error.to_string())?;
+    let (name, url) = (name.to_owned(), url.map(str::to_owned));
+    Ok(WitnessLine { name, key, url, window: Window::default() })
 }
 
 /// All that a log begins with.
 struct Beginning {
     log_key: SigningKey,
+    /// The log's ML-DSA-44 key; none if a manifest from elsewhere names none.
+    log_pq_key: Option<CosigningKey>,
     /// Made here only where one pair of hands holds everything.
     root_key: Option<SigningKey>,
     manifest: String,
     units: String,
     contests: String,
+}
+
+impl Beginning {
+    /// The public keys that sign for the log.
+    fn log_keys(&self) -> Vec<VerifierKey> {
+        let pq = self.log_pq_key.as_ref().map(CosigningKey::verifier);
+        [self.log_key.verifier()].into_iter().chain(pq).collect()
+    }
 }
 
 pub fn run(args: InitArgs, output: &Output) -> Result<Exit, Failure> {
@@ -73,10 +108,11 @@ pub fn run(args: InitArgs, output: &Output) -> Result<Exit, Failure> {
         _ => fresh(&args)?,
     };
     let Beginning { log_key, manifest, units, contests, .. } = &beginning;
-    check_url(&url(&args, log_key), log_key)?;
+    check_url(&args, &beginning)?;
     let files = (manifest.as_bytes(), units.as_bytes(), contests.as_bytes());
     log::judge_genesis(log_key, files.0, files.1, files.2).map_err(cannot_create)?;
-    let mark = args.log_key.as_deref().map(unbound).transpose()?;
+    let given = [&args.log_key, &args.log_pq_key].into_iter().flatten();
+    let marks = given.map(|file| unbound(file)).collect::<Result<Vec<_>, _>>()?;
     // Nothing was written so far; from here on only the disk can fail.
     let place = files::parent(&args.dir);
     check_room(&place, &JournalOptions::default())
@@ -85,8 +121,8 @@ pub fn run(args: InitArgs, output: &Output) -> Result<Exit, Failure> {
     let unfinished = Unfinished::new(&args.dir)?;
     let (genesis, policy) = build(unfinished.dir(), &args, &beginning)?;
     unfinished.finish(&args.dir)?;
-    if let Some(mark) = mark {
-        bind(&mark, log_key)?;
+    for (mark, key) in marks.iter().zip(beginning.log_keys()) {
+        bind(mark, &key)?;
     }
     let policy_file = args.dir.join("policy");
     let fingerprint = manifest::fingerprint(&policy);
@@ -115,14 +151,23 @@ fn url(args: &InitArgs, log_key: &SigningKey) -> String {
     args.url.clone().unwrap_or_else(|| format!("http://{LISTEN_DEFAULT}/{name}"))
 }
 
-/// Whether clients can use this URL, and whether it fits into a policy.
-fn check_url(url: &str, key: &SigningKey) -> Result<(), Failure> {
-    Fetch::new(url, &FetchLimits::default())
-        .map_err(|error| Failure::config(format!("--url {url}: {error}")))?;
+/// Whether clients can use the log's URL, and whether it and the witnesses make a policy.
+fn check_url(args: &InitArgs, beginning: &Beginning) -> Result<(), Failure> {
+    let url = url(args, &beginning.log_key);
+    let refused = |error: &dyn std::fmt::Display| Failure::config(format!("--url {url}: {error}"));
+    Fetch::new(&url, &FetchLimits::default()).map_err(|error| refused(&error))?;
     // The pin does not matter here: no log has an empty entry 0.
-    Policy::compose(&[key.verifier()], Some(url), &leaf_hash(b""))
-        .map_err(|error| Failure::config(format!("--url {url}: {error}")))?;
-    Ok(())
+    let pin = leaf_hash(b"");
+    Policy::compose(&beginning.log_keys(), Some(&url), &pin).map_err(|error| refused(&error))?;
+    compose(args, beginning, &pin).map(|_| ())
+}
+
+/// The text of the policy.
+fn compose(args: &InitArgs, beginning: &Beginning, genesis: &Hash) -> Result<String, Failure> {
+    let (keys, url) = (beginning.log_keys(), url(args, &beginning.log_key));
+    let quorum = args.quorum.unwrap_or_default();
+    Policy::compose_witnessed(&keys, Some(&url), genesis, &args.witnesses, quorum)
+        .map_err(|error| Failure::config(format!("--witness, --quorum: {error}")))
 }
 
 /// A new log takes the place of nothing: the directory must be empty, if it is there.
@@ -183,13 +228,12 @@ impl Drop for Unfinished {
 
 /// Writes everything below `dir`. Gives the genesis and the text of the policy.
 fn build(dir: &Path, args: &InitArgs, beginning: &Beginning) -> Result<(Hash, String), Failure> {
-    let Beginning { log_key, root_key, manifest, units, contests } = beginning;
-    write_keys(&dir.join("keys"), log_key, root_key.as_ref())?;
+    let Beginning { log_key, manifest, units, contests, .. } = beginning;
+    write_keys(&dir.join("keys"), beginning)?;
     let files = (manifest.as_bytes(), units.as_bytes(), contests.as_bytes());
     let genesis = log::create(dir, log_key, files.0, files.1, files.2).map_err(cannot_create)?;
     files::write(&dir.join("manifest.note"), files.0)?;
-    let policy = Policy::compose(&[log_key.verifier()], Some(&url(args, log_key)), &genesis)
-        .map_err(|error| Failure::config(format!("policy: {error}")))?;
+    let policy = compose(args, beginning, &genesis)?;
     files::write(&dir.join("policy"), policy.as_bytes())?;
     Ok((genesis, policy))
 }
@@ -199,14 +243,20 @@ fn cannot_create(error: CreateError) -> Failure {
     Failure::new(exit, error)
 }
 
-fn write_keys(dir: &Path, log: &SigningKey, root: Option<&SigningKey>) -> Result<(), Failure> {
+fn write_keys(dir: &Path, beginning: &Beginning) -> Result<(), Failure> {
     files::make_dir(dir)?;
-    if let Some(root) = root {
+    if let Some(root) = &beginning.root_key {
         files::write_key(&dir.join("root"), root)?;
     }
     let file = dir.join("log");
-    files::write_key(&file, log)?;
-    bind(&mark_of(&file), log)
+    files::write_key(&file, &beginning.log_key)?;
+    bind(&mark_of(&file), &beginning.log_key.verifier())?;
+    if let Some(key) = &beginning.log_pq_key {
+        let file = dir.join("log-pq");
+        files::write_cosigning_key(&file, key)?;
+        bind(&mark_of(&file), &key.verifier())?;
+    }
+    Ok(())
 }
 
 fn say_next(args: &InitArgs, output: &Output) {
@@ -220,18 +270,21 @@ fn say_next(args: &InitArgs, output: &Output) {
     }
 }
 
-/// Makes both keys and the manifest here: one pair of hands.
+/// Makes all keys and the manifest here: one pair of hands.
 fn fresh(args: &InitArgs) -> Result<Beginning, Failure> {
     let origin = args.origin.as_deref().unwrap_or_default();
     manifest::check_origin(origin)?;
     let registers = manifest::read_registers(&args.rules)?;
     let log_key = key::generate(origin)?;
+    let log_pq_key = key::generate_cosigning(origin, KeyKind::MlDsa44)?;
     let root_key = key::generate(&format!("{ROOT_ROLE}/{}", registers.top()))?;
     let roots = [root_key.verifier()];
+    let log_keys = [log_key.verifier(), log_pq_key.verifier()];
     let Built { manifest, units, contests } =
-        manifest::build(origin, &args.rules, registers, &log_key.verifier(), &roots, 1)?;
+        manifest::build(origin, &args.rules, registers, &log_keys, &roots, 1)?;
     let manifest = Body::Manifest(Box::new(manifest)).sign(&[&root_key]);
-    Ok(Beginning { log_key, root_key: Some(root_key), manifest, units, contests })
+    let (log_pq_key, root_key) = (Some(log_pq_key), Some(root_key));
+    Ok(Beginning { log_key, log_pq_key, root_key, manifest, units, contests })
 }
 
 /// Takes a manifest that was signed elsewhere, and the registers that it names.
@@ -250,6 +303,8 @@ fn given(args: &InitArgs, manifest: &Path, key_file: &Path) -> Result<Beginning,
         let next = format!("jejak sign {} -k KEY", manifest.display());
         return Err(Failure::config(message).next(next));
     }
+    let log_pq_key = args.log_pq_key.as_deref().map(files::read_cosigning_key).transpose()?;
+    check_pq_key(&entry, log_pq_key.as_ref())?;
     let units = register(&args.rules.units)?;
     UnitRegister::parse(units.as_bytes())
         .map_err(|error| Failure::config(format!("{}: {error}", args.rules.units.display())))?;
@@ -257,7 +312,28 @@ fn given(args: &InitArgs, manifest: &Path, key_file: &Path) -> Result<Beginning,
     let contests = register(contest_file)?;
     ContestRegister::parse(contests.as_bytes())
         .map_err(|error| Failure::config(format!("{}: {error}", contest_file.display())))?;
-    Ok(Beginning { log_key, root_key: None, manifest: manifest_text, units, contests })
+    let (root_key, manifest) = (None, manifest_text);
+    Ok(Beginning { log_key, log_pq_key, root_key, manifest, units, contests })
+}
+
+/// Demands the ML-DSA-44 key of the log that a manifest names for its first tree, and no other.
+fn check_pq_key(manifest: &Entry, key: Option<&CosigningKey>) -> Result<(), Failure> {
+    let Body::Manifest(body) = manifest.body() else { return Ok(()) };
+    let named = |vkey: &str| body.log_key_counts(vkey, 1);
+    let is_pq =
+        |vkey: &str| VerifierKey::parse(vkey).is_ok_and(|key| key.kind() == KeyKind::MlDsa44);
+    match key.map(|key| key.verifier().to_string()) {
+        Some(vkey) if is_pq(&vkey) && named(&vkey) => Ok(()),
+        Some(_) => {
+            let message = "the manifest does not name the key of --log-pq-key in `log_keys`";
+            Err(Failure::config(message).next("pass the ML-DSA-44 key that it names"))
+        }
+        None if body.log_keys.iter().any(|key| is_pq(&key.vkey) && named(&key.vkey)) => {
+            let message = "the manifest names an ML-DSA-44 key of the log";
+            Err(Failure::config(message).next("pass its file with --log-pq-key"))
+        }
+        None => Ok(()),
+    }
 }
 
 fn register(path: &Path) -> Result<String, Failure> {
@@ -290,6 +366,6 @@ fn mark_of(key_file: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn bind(mark: &Path, key: &SigningKey) -> Result<(), Failure> {
-    files::write(mark, format!("{}\n", key.verifier()).as_bytes())
+fn bind(mark: &Path, key: &VerifierKey) -> Result<(), Failure> {
+    files::write(mark, format!("{key}\n").as_bytes())
 }

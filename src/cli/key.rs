@@ -1,10 +1,11 @@
 //! `jejak key`: make and show keys.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
-use jejak_proofs::note::{KeyKind, SEED_LEN, SigningKey};
+use clap::{Args, Subcommand, ValueEnum};
+use jejak_proofs::note::{CosigningKey, KeyError, KeyKind, SEED_LEN, SigningKey, VerifierKey};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::{
     exit::{Exit, Failure},
@@ -25,9 +26,12 @@ enum KeyVerb {
     New {
         /// Where to write the private key (mode 0600). Never overwrites a file.
         file: PathBuf,
-        /// Its name: `<role>/<unit>`, or the origin for a log's key.
+        /// Its name: `<role>/<unit>`, the origin for a log's key, or the name of a witness.
         #[arg(long)]
         name: String,
+        /// What it signs.
+        #[arg(long, value_enum, default_value_t = Kind::Ed25519)]
+        kind: Kind,
     },
     /// Print the vkey of a private key: its name, id and public key, fit to be given away.
     Show {
@@ -36,16 +40,24 @@ enum KeyVerb {
     },
 }
 
+/// Kinds of keys, as people name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// Notes, so entries and a log's checkpoints (type 0x01).
+    Ed25519,
+    /// A witness's cosignatures of checkpoints, with Ed25519 (type 0x04).
+    Cosignature,
+    /// A witness's cosignatures, or a log's own signatures, of checkpoints, which quantum
+    /// computers do not forge (type 0x06).
+    #[value(name = "ml-dsa-44")]
+    MlDsa44,
+}
+
 pub fn run(args: KeyArgs, output: &Output) -> Result<Exit, Failure> {
-    let key = match args.verb {
-        KeyVerb::New { file, name } => {
-            let key = generate(&name)?;
-            files::write_key(&file, &key)?;
-            key
-        }
-        KeyVerb::Show { file } => files::read_key(&file)?,
+    let vkey = match args.verb {
+        KeyVerb::New { file, name, kind } => make(&file, &name, kind)?,
+        KeyVerb::Show { file } => files::parse_key(&file, public_of)?,
     };
-    let vkey = key.verifier();
     output.result(
         || vkey.to_string(),
         &json!({"vkey": vkey.to_string(), "name": vkey.name(), "id": vkey.id().to_string()}),
@@ -53,16 +65,45 @@ pub fn run(args: KeyArgs, output: &Output) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-/// A new key out of the system's randomness.
+/// Makes a key and writes it to a new file.
+fn make(file: &Path, name: &str, kind: Kind) -> Result<VerifierKey, Failure> {
+    let kind = match kind {
+        Kind::Ed25519 => {
+            let key = generate(name)?;
+            files::write_key(file, &key)?;
+            return Ok(key.verifier());
+        }
+        Kind::Cosignature => KeyKind::CosignatureV1,
+        Kind::MlDsa44 => KeyKind::MlDsa44,
+    };
+    let key = generate_cosigning(name, kind)?;
+    files::write_cosigning_key(file, &key)?;
+    Ok(key.verifier())
+}
+
+/// The public key of a private key of any kind.
+fn public_of(text: &str) -> Result<VerifierKey, KeyError> {
+    match SigningKey::parse(text) {
+        Err(KeyError::WrongKind { .. }) => CosigningKey::parse(text).map(|key| key.verifier()),
+        key => key.map(|key| key.verifier()),
+    }
+}
+
+/// A new key out of the system's randomness, which signs notes.
 pub fn generate(name: &str) -> Result<SigningKey, Failure> {
-    SigningKey::from_seed(name, KeyKind::Ed25519, seed()?)
+    SigningKey::from_seed(name, KeyKind::Ed25519, *seed()?)
         .map_err(|error| Failure::config(format!("{name}: {error}")))
 }
 
-/// The secret of a new key.
-pub fn seed() -> Result<[u8; SEED_LEN], Failure> {
-    let mut seed = [0; SEED_LEN];
-    getrandom::fill(&mut seed)
+/// A new key out of the system's randomness, which signs checkpoints with their time.
+pub fn generate_cosigning(name: &str, kind: KeyKind) -> Result<CosigningKey, Failure> {
+    CosigningKey::from_seed(name, kind, *seed()?)
+        .map_err(|error| Failure::config(format!("{name}: {error}")))
+}
+
+fn seed() -> Result<Zeroizing<[u8; SEED_LEN]>, Failure> {
+    let mut seed = Zeroizing::new([0; SEED_LEN]);
+    getrandom::fill(seed.as_mut_slice())
         .map_err(|error| Failure::new(Exit::Internal, format!("no randomness: {error}")))?;
     Ok(seed)
 }

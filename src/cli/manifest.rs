@@ -45,9 +45,9 @@ struct BuildArgs {
     origin: String,
     #[command(flatten)]
     rules: RuleArgs,
-    /// vkey of the log; its name is the origin.
-    #[arg(long = "log-key", value_name = "VKEY")]
-    log_key: String,
+    /// vkeys of the log, Ed25519 first, then ML-DSA-44; their name is the origin.
+    #[arg(long = "log-key", value_name = "VKEY", required = true)]
+    log_keys: Vec<String>,
     /// vkeys of the root keys, named `root/<unit>`.
     #[arg(long = "root", value_name = "VKEY", required = true)]
     roots: Vec<String>,
@@ -104,10 +104,10 @@ fn write(args: &BuildArgs, output: &Output) -> Result<Exit, Failure> {
         VerifierKey::parse(vkey).map_err(|error| Failure::config(format!("{vkey}: {error}")))
     };
     check_origin(&args.origin)?;
-    let log_key = vkey(&args.log_key)?;
+    let log_keys = args.log_keys.iter().map(vkey).collect::<Result<Vec<_>, _>>()?;
     let roots = args.roots.iter().map(vkey).collect::<Result<Vec<_>, _>>()?;
     let registers = read_registers(&args.rules)?;
-    let built = build(&args.origin, &args.rules, registers, &log_key, &roots, args.threshold)?;
+    let built = build(&args.origin, &args.rules, registers, &log_keys, &roots, args.threshold)?;
     files::make_dir(&args.out)?;
     let text = Body::Manifest(Box::new(built.manifest)).text();
     let json = text.split_once('\n').map_or("", |(_, json)| json);
@@ -185,7 +185,7 @@ pub fn build(
     origin: &str,
     rules: &RuleArgs,
     registers: ReadRegisters,
-    log_key: &VerifierKey,
+    log_keys: &[VerifierKey],
     roots: &[VerifierKey],
     threshold: u32,
 ) -> Result<Built, Failure> {
@@ -213,7 +213,10 @@ pub fn build(
         genesis: None,
         levels: levels.clone(),
         log: origin.into(),
-        log_keys: vec![LogKey { from: 0, until: None, vkey: log_key.to_string().into() }],
+        log_keys: log_keys
+            .iter()
+            .map(|key| LogKey { from: 0, until: None, vkey: key.to_string().into() })
+            .collect(),
         previous: None,
         reason: None,
         registers: Registers { contests: file(&contests), units: file(&units) },

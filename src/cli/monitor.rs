@@ -23,7 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     exit::{Exit, Failure},
-    files::{self, PolicyArg},
+    files::{self, JudgeArgs},
     import::Sheet,
     output::Output,
 };
@@ -56,7 +56,7 @@ const TABLES_MAX: usize = 5;
 #[derive(Debug, Args)]
 pub struct MonitorArgs {
     #[command(flatten)]
-    policy: PolicyArg,
+    policy: JudgeArgs,
     /// The directory that remembers; made if there is none.
     #[arg(long, value_name = "DIR")]
     state: PathBuf,
@@ -69,7 +69,8 @@ pub struct MonitorArgs {
     /// Time between two looks at the log: 500ms, 10s, 5m, 1h.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
     interval: Duration,
-    /// Oldest time of a quorum of witnesses that is accepted; older is stale (exit 17).
+    /// Oldest time that is accepted of a quorum of witnesses, or without one of the log itself;
+    /// older or none is stale (exit 17).
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     max_age: Option<Duration>,
     /// Ends with exit 1 if there are findings of this severity or above.
@@ -105,11 +106,12 @@ impl From<FailOn> for Severity {
 
 pub fn run(args: MonitorArgs, output: &Output) -> Result<Exit, Failure> {
     let policy = args.policy.read()?;
-    if args.max_age.is_some() && !policy.needs_witnesses() {
-        let message = "--max-age needs witnesses: nobody vouches for the time of a checkpoint";
-        return Err(Failure::config(message).next("leave it out, or name a quorum in the policy"));
-    }
     let origin = policy.single_origin().map_err(Failure::config)?;
+    if args.max_age.is_some() && !policy.dates(origin) {
+        let message = "--max-age: by this policy nobody vouches for the time of a checkpoint";
+        let next = "leave it out, or name a quorum or the log's ML-DSA-44 key in the policy";
+        return Err(Failure::config(message).next(next));
+    }
     let url = args.url.as_deref().or_else(|| policy.url(origin)).ok_or_else(|| {
         Failure::config("the policy names no URL for the log").next("pass --url URL")
     })?;
@@ -264,18 +266,19 @@ fn settle<S: Source>(
     *last = Some(standing);
     let now = clock::now_ms() / 1_000;
     let age = standing.vouched.map(|time| now.saturating_sub(time));
-    match (args.max_age, age) {
+    let message = match (args.max_age, age) {
         (Some(max), Some(age)) if age > max.as_secs() => {
-            let detail = format!("the head of {} entries", standing.head.size);
-            monitor
-                .note(Finding::of_log(Rule::Stale, detail), watch)
-                .map_err(|error| state_failure(&args.state, &error))?;
-            let message = format!("the newest checkpoint is {age} s old");
-            output.failure(&Failure::new(Exit::Stale, message));
-            Ok(Some(Exit::Stale))
+            format!("the newest checkpoint is {age} s old")
         }
-        _ => Ok(None),
-    }
+        (Some(_), None) => "nobody vouches for the time of the newest checkpoint".to_owned(),
+        _ => return Ok(None),
+    };
+    let detail = format!("the head of {} entries", standing.head.size);
+    monitor
+        .note(Finding::of_log(Rule::Stale, detail), watch)
+        .map_err(|error| state_failure(&args.state, &error))?;
+    output.failure(&Failure::new(Exit::Stale, message));
+    Ok(Some(Exit::Stale))
 }
 
 /// What answers is no log, or another one: nobody is accused.

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{
     against, evidence,
     exit::{Exit, Failure},
-    files::{self, PolicyArg},
+    files::{self, PolicyArg, StrictArg},
     output::Output,
     recap,
 };
@@ -32,6 +32,8 @@ pub struct VerifyArgs {
     /// The policy file: log keys, quorum and genesis.
     #[arg(short, long, value_name = "FILE", env = "JEJAK_POLICY")]
     policy: Option<PathBuf>,
+    #[command(flatten)]
+    strict: StrictArg,
     /// Ask the log at this URL about the receipt or recap proof, or about an entry without one.
     #[arg(long, value_name = "URL")]
     against: Option<String>,
@@ -109,7 +111,7 @@ fn policy(args: &VerifyArgs) -> Result<Policy, Failure> {
         let message = "keys, quorum and genesis of the log are not known";
         Failure::new(Exit::Usage, message).next("pass -p POLICY")
     })?;
-    PolicyArg { policy }.read()
+    Ok(args.strict.apply(PolicyArg { policy }.read()?))
 }
 
 /// An entry and its receipt.

@@ -16,7 +16,8 @@ use tokio::net::TcpListener;
 
 use super::{
     exit::{Exit, Failure},
-    files, key,
+    files::{self, PolicyArg},
+    key,
     output::Output,
     serve::{runtime, stop_signal, trace},
 };
@@ -145,8 +146,7 @@ fn init(args: &InitArgs, output: &Output) -> Result<Exit, Failure> {
         Kind::Ed25519 => KeyKind::CosignatureV1,
         Kind::MlDsa44 => KeyKind::MlDsa44,
     };
-    let key = CosigningKey::from_seed(&args.name, kind, key::seed()?)
-        .map_err(|error| Failure::config(format!("{}: {error}", args.name)))?;
+    let key = key::generate_cosigning(&args.name, kind)?;
     let statement = if args.recount { Statement::Recounted } else { Statement::Consistent };
     let mut name = dir.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
@@ -178,9 +178,7 @@ fn add_log(args: AddLogArgs, output: &Output) -> Result<Exit, Failure> {
     let (_, memory) = open(&args.dir)?;
     let mut wanted = Vec::new();
     for file in &args.policy {
-        let text = files::read_text(file)?;
-        let policy = Policy::parse(&text)
-            .map_err(|error| Failure::config(format!("{}: {error}", file.display())))?;
+        let policy = PolicyArg { policy: file.clone() }.read()?;
         wanted.extend(logs_of(&policy));
     }
     if let Some(origin) = &args.origin {

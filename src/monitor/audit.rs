@@ -161,9 +161,9 @@ impl<S: Source> Monitor<'_, S> {
             election.manifest.log_key_counts(&key.to_string(), size)
                 && head.as_unverified().clone().verify(self.origin, [key]).is_ok()
         };
-        let known = self.policy.log_keys(self.origin);
+        let mut known = self.policy.log_keys_at(self.origin, size);
         let detail = || format!("no key that `log_keys` names for {size} entries signed them");
-        (!known.iter().any(counts)).then(|| Finding::of_log(Rule::LogKey, detail()))
+        (!known.any(counts)).then(|| Finding::of_log(Rule::LogKey, detail()))
     }
 
     fn audit_failed(&mut self, error: AuditError, watch: &Watch<'_>) -> PollError {

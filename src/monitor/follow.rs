@@ -120,7 +120,7 @@ impl<S: Source> Monitor<'_, S> {
         name: &str,
         watch: &Watch<'_>,
     ) -> Result<PollError, PollError> {
-        let verdict = evidence.verify(&self.policy.log_keys(self.origin));
+        let verdict = evidence.verify_under(self.policy);
         // Two verified heads that differ, and hashes that led to the newer: only leaf hashes that
         // changed on our disk since they were checked can be in the way.
         let conviction = verdict.map_err(|_| StateError::damaged("leaves"))?;
@@ -263,7 +263,7 @@ impl<S: Source> Monitor<'_, S> {
             Err(_) => return Ok(None),
         };
         let evidence = Evidence::inconsistent(known, head, hashes);
-        let convicts = evidence.verify(&self.policy.log_keys(self.origin)).is_ok();
+        let convicts = evidence.verify_under(self.policy).is_ok();
         Ok(convicts.then_some(evidence))
     }
 }

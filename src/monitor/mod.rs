@@ -105,7 +105,8 @@ pub struct Standing {
     pub head: TreeHead,
     /// Entries audited; less than the head's size only if the poll was stopped.
     pub audited: u64,
-    /// The newest time, in POSIX seconds, that a quorum of witnesses vouches for.
+    /// The newest time, in POSIX seconds, that a quorum of witnesses vouches for, or without one
+    /// the log.
     pub vouched: Option<u64>,
 }
 

@@ -18,7 +18,7 @@ use jejak_proofs::{
 use tempfile::TempDir;
 
 use super::{
-    program::{example_log, jejak},
+    program::{example_log, jejak, skipped},
     spec::root,
     spec_example::{Example, ORIGIN as EXAMPLE, STATION},
     spec_world::{
@@ -28,13 +28,15 @@ use super::{
 };
 
 /// The interpreter, if it has what the verifier needs; says so if not.
-fn python() -> Option<PathBuf> {
+pub fn python() -> Option<PathBuf> {
     let python = env::var_os("JEJAK_PYTHON").unwrap_or("python3".into());
-    let probe = Command::new(&python).args(["-c", "import cryptography"]).output();
+    let probe = Command::new(&python)
+        .args(["-c", "import cryptography.hazmat.primitives.asymmetric.mldsa"])
+        .output();
     if probe.is_ok_and(|output| output.status.success()) {
         return Some(python.into());
     }
-    println!("SKIPPED: no Python with the package `cryptography`");
+    skipped("no Python with the package `cryptography`, 50 or newer");
     None
 }
 
@@ -44,7 +46,7 @@ fn run(python: &Path, script: &str, args: &[&str]) -> Output {
 }
 
 /// Exit code and stdout of the verifier.
-fn verify(python: &Path, args: &[&str]) -> (i32, String) {
+pub fn verify(python: &Path, args: &[&str]) -> (i32, String) {
     let output = run(python, "verify.py", args);
     let (out, err) =
         [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).into();
@@ -53,16 +55,16 @@ fn verify(python: &Path, args: &[&str]) -> (i32, String) {
     (code, if code == 0 { out } else { err })
 }
 
-struct Files {
-    dir: TempDir,
+pub struct Files {
+    pub dir: TempDir,
 }
 
 impl Files {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
         let path = self.dir.path().join(name);
         fs::write(&path, bytes).unwrap();
         path.to_str().unwrap().to_owned()

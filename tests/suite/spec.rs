@@ -26,7 +26,7 @@ fn spec() -> String {
 }
 
 /// The text of a chapter or section, its heading given as it stands.
-fn chapter(heading: &str) -> String {
+pub fn chapter(heading: &str) -> String {
     let spec = spec();
     let level = heading.split(' ').next().unwrap().len();
     let start = spec.find(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no {heading}"));

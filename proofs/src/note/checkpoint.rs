@@ -14,7 +14,7 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use super::{KeyId, NoteError, NumberError, SignatureLine, SignedNote, SigningKey};
+use super::{KeyId, KeyKind, NoteError, NumberError, SignatureLine, SignedNote, SigningKey};
 use super::{VerifierKey, compose, decimal};
 use crate::merkle::{Hash, TREE_SIZE_MAX, TreeHead};
 
@@ -58,6 +58,12 @@ pub enum CheckpointError {
         /// The id of the key.
         key: KeyId,
     },
+    /// `--require-pq`, and no signature of this kind by a known key of the log.
+    #[error("--require-pq: no signature of type {:#04x} by a known key of the log", kind.byte())]
+    RequirePq {
+        /// The kind that is missing.
+        kind: KeyKind,
+    },
     /// A line with the name and id of a listed witness is not a cosignature by it.
     #[error("the witness's cosignature by key {key} does not verify")]
     Cosignature {
@@ -85,9 +91,10 @@ impl CheckpointError {
     /// The question that this error answers.
     pub fn fault(&self) -> CheckpointFault {
         match self {
-            Self::OtherOrigin | Self::Unsigned | Self::LogSignature { .. } => {
-                CheckpointFault::LogSignature
-            }
+            Self::OtherOrigin
+            | Self::Unsigned
+            | Self::LogSignature { .. }
+            | Self::RequirePq { .. } => CheckpointFault::LogSignature,
             Self::Cosignature { .. } | Self::Quorum => CheckpointFault::Quorum,
             _ => CheckpointFault::Malformed,
         }
@@ -199,13 +206,38 @@ impl UnverifiedCheckpoint {
         origin: &str,
         log_keys: impl IntoIterator<Item = &'k VerifierKey>,
     ) -> Result<Checkpoint, CheckpointError> {
+        self.signers(origin, log_keys)?;
+        Ok(Checkpoint(self))
+    }
+
+    /// As [`UnverifiedCheckpoint::verify`], with every kind of `kinds` among the signatures.
+    pub(super) fn verify_kinds<'k>(
+        self,
+        origin: &str,
+        log_keys: impl IntoIterator<Item = &'k VerifierKey>,
+        kinds: &[KeyKind],
+    ) -> Result<Checkpoint, CheckpointError> {
+        let signers = self.signers(origin, log_keys)?;
+        let signed = |kind: &KeyKind| signers.iter().any(|key| key.kind() == *kind);
+        match kinds.iter().find(|kind| !signed(kind)) {
+            None => Ok(Checkpoint(self)),
+            Some(&kind) => Err(CheckpointError::RequirePq { kind }),
+        }
+    }
+
+    /// The keys that signed for the log; at least one.
+    fn signers<'k>(
+        &self,
+        origin: &str,
+        log_keys: impl IntoIterator<Item = &'k VerifierKey>,
+    ) -> Result<Vec<&'k VerifierKey>, CheckpointError> {
         if self.origin() != origin {
             return Err(CheckpointError::OtherOrigin);
         }
         let signs = |key: &&VerifierKey| key.name() == origin && key.kind().signs_logs();
         let keys: Vec<&VerifierKey> = log_keys.into_iter().filter(signs).collect();
         match self.signed_note()?.verify(&keys) {
-            Ok(_) => Ok(Checkpoint(self)),
+            Ok(signers) => Ok(signers),
             Err(NoteError::BadSignature { key }) => Err(CheckpointError::LogSignature { key }),
             Err(_) => Err(CheckpointError::Unsigned),
         }

@@ -28,7 +28,7 @@ use core::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use super::{Checkpoint, CheckpointError, NOTE_LEN_MAX, UnverifiedCheckpoint, VerifierKey};
+use super::{Checkpoint, CheckpointError, NOTE_LEN_MAX, Policy, UnverifiedCheckpoint, VerifierKey};
 use crate::{
     merkle::{ConsistencyError, Hash, TreeHead, prefix_roots},
     tally::{from_canonical, to_canonical},
@@ -264,15 +264,34 @@ impl Evidence {
     /// Fails if a checkpoint is not signed by one of the keys, if they are of different logs, or
     /// if they do not contradict each other. It never panics.
     pub fn verify(&self, log_keys: &[VerifierKey]) -> Result<Conviction, EvidenceError> {
+        self.judge(|checkpoint| {
+            let origin = checkpoint.origin().to_string();
+            checkpoint.verify(&origin, log_keys)
+        })
+    }
+
+    /// As [`Evidence::verify`], with the log keys of a policy, each for the sizes for which it
+    /// counts, and as strict as the policy is: a key that the log gave up convicts nobody of what
+    /// is signed with it afterwards.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn verify_under(&self, policy: &Policy) -> Result<Conviction, EvidenceError> {
+        self.judge(|checkpoint| policy.verify_log(checkpoint))
+    }
+
+    fn judge(
+        &self,
+        verify: impl Fn(UnverifiedCheckpoint) -> Result<Checkpoint, CheckpointError>,
+    ) -> Result<Conviction, EvidenceError> {
         let (first, second) = self.checkpoints();
         let origin = first.origin().to_string();
         if second.origin() != origin {
             return Err(EvidenceError::TwoOrigins);
         }
         let signed = |checkpoint: &UnverifiedCheckpoint, part| {
-            let verified = checkpoint.clone().verify(&origin, log_keys);
             let error = |error| EvidenceError::Checkpoint { part, error };
-            verified.map(|checkpoint| checkpoint.head()).map_err(error)
+            verify(checkpoint.clone()).map(|checkpoint| checkpoint.head()).map_err(error)
         };
         let older = signed(first, EvidencePart::First)?;
         let newer = signed(second, EvidencePart::Second)?;

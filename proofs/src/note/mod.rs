@@ -17,6 +17,7 @@ mod signed_note;
 mod signer;
 #[cfg(test)]
 mod speccheck;
+mod windows;
 
 pub use add_checkpoint::{ADD_CHECKPOINT_PROOF_LEN_MAX, AddCheckpoint, AddCheckpointError};
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointFault, UnverifiedCheckpoint};
@@ -32,6 +33,7 @@ pub use receipt::{Receipt, ReceiptError};
 pub use signed_note::{LineError, NOTE_LEN_MAX, NOTE_SIGNATURES_MAX, NoteError, SignatureLine};
 pub use signed_note::{SignedNote, compose};
 pub use signer::{SEED_LEN, SigningKey};
+pub use windows::{Window, WindowsError, WindowsErrorKind};
 
 /// Why a number was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

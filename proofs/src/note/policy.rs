@@ -15,7 +15,8 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use super::{Checkpoint, CheckpointError, KeyError, UnverifiedCheckpoint, VerifierKey};
+use super::{Checkpoint, CheckpointError, KeyError, KeyKind, SignedNote, UnverifiedCheckpoint};
+use super::{SignatureError, VerifierKey, Window};
 use crate::merkle::Hash;
 
 /// Bytes of a policy that are read.
@@ -41,7 +42,8 @@ pub struct PolicyError {
     pub kind: PolicyErrorKind,
 }
 
-struct OnLine(usize);
+/// Where in a file an error is: `, line <n>`, or nothing.
+pub(super) struct OnLine(pub(super) usize);
 
 impl core::fmt::Display for OnLine {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -134,6 +136,8 @@ pub struct LogLine {
     pub key: VerifierKey,
     /// Where the log answers.
     pub url: Option<String>,
+    /// The sizes of trees for which the key counts; all, unless a file beside the policy says less.
+    pub window: Window,
 }
 
 /// A `witness` line.
@@ -146,6 +150,8 @@ pub struct WitnessLine {
     pub key: VerifierKey,
     /// Where the witness answers.
     pub url: Option<String>,
+    /// The sizes of trees for which the key counts; all, unless a file beside the policy says less.
+    pub window: Window,
 }
 
 /// A cosignature that verified.
@@ -175,6 +181,7 @@ pub struct Policy {
     /// The node that must have witnessed; `None` is `quorum none`.
     pub(super) quorum: Option<usize>,
     pub(super) genesis: Vec<(String, Hash)>,
+    pub(super) require_pq: bool,
 }
 
 impl Policy {
@@ -190,13 +197,35 @@ impl Policy {
         url: Option<&str>,
         genesis: &Hash,
     ) -> Result<String, PolicyError> {
+        Self::compose_witnessed(keys, url, genesis, &[], 0)
+    }
+
+    /// As [`Policy::compose`], with witnesses of which at least `quorum` must have cosigned. Without
+    /// a witness the quorum is `none`, whatever the number.
+    ///
+    /// # Errors
+    /// As there; [`PolicyErrorKind::Threshold`] if `quorum` is not from 1 to their number.
+    pub fn compose_witnessed(
+        keys: &[VerifierKey],
+        url: Option<&str>,
+        genesis: &Hash,
+        witnesses: &[WitnessLine],
+        quorum: usize,
+    ) -> Result<String, PolicyError> {
         let origin = keys.first().map_or("", VerifierKey::name);
         let mut text = format!("# jejak-genesis {origin} {genesis}\n");
         for key in keys {
-            let url = url.map_or(String::new(), |url| format!(" {url}"));
-            text.push_str(&format!("log {key}{url}\n"));
+            text.push_str(&format!("log {key}{}\n", after_space(url)));
         }
-        text.push_str("quorum none\n");
+        for WitnessLine { name, key, url, .. } in witnesses {
+            text.push_str(&format!("witness {name} {key}{}\n", after_space(url.as_deref())));
+        }
+        if witnesses.is_empty() {
+            text.push_str("quorum none\n");
+        } else {
+            let names: String = witnesses.iter().map(|line| format!(" {}", line.name)).collect();
+            text.push_str(&format!("group witnesses {quorum}{names}\nquorum witnesses\n"));
+        }
         if keys.is_empty() {
             return Err(PolicyError { line: 0, kind: PolicyErrorKind::NoLog });
         }
@@ -204,6 +233,16 @@ impl Policy {
         let policy = Self::parse(&text)?;
         policy.require_genesis(policy.single_origin()?)?;
         Ok(text)
+    }
+
+    /// The policy that demands an ML-DSA-44 signature of the log on every checkpoint, and one of
+    /// Ed25519 too if it lists such a key: a forger has to break both.
+    ///
+    /// Keys count in their windows only. Receipts as a log gives them on submission stand under
+    /// checkpoints with an Ed25519 line alone, and fail; those under sealed checkpoints pass.
+    #[must_use]
+    pub fn require_pq(self) -> Self {
+        Self { require_pq: true, ..self }
     }
 
     /// The log lines, in order.
@@ -214,6 +253,13 @@ impl Policy {
     /// The witness lines, in order, whether or not the quorum needs them.
     pub fn witnesses(&self) -> impl Iterator<Item = &WitnessLine> {
         self.witnesses.iter()
+    }
+
+    /// Whether anybody dates the checkpoints of a log: a quorum, or without one the log by a key
+    /// of type 0x06. [`Policy::vouched_time`] has the time.
+    pub fn dates(&self, origin: &str) -> bool {
+        let of_log = |line: &LogLine| line.key.kind().cosigns();
+        self.needs_witnesses() || self.lines_of(origin).any(of_log)
     }
 
     /// Whether a checkpoint needs cosignatures: false for `quorum none`.
@@ -248,9 +294,14 @@ impl Policy {
         Ok(origin)
     }
 
-    /// The keys that sign for a log.
+    /// The keys that sign for a log, at any size.
     pub fn log_keys(&self, origin: &str) -> Vec<VerifierKey> {
         self.lines_of(origin).map(|log| log.key.clone()).collect()
+    }
+
+    /// The keys that sign for a log trees of `size` entries.
+    pub fn log_keys_at(&self, origin: &str, size: u64) -> impl Iterator<Item = &VerifierKey> {
+        self.lines_of(origin).filter(move |log| log.window.covers(size)).map(|log| &log.key)
     }
 
     /// The first URL of a log.
@@ -274,15 +325,20 @@ impl Policy {
     /// [`CheckpointError::Quorum`]. It never panics.
     pub fn verify(&self, checkpoint: UnverifiedCheckpoint) -> Result<Checkpoint, CheckpointError> {
         let checkpoint = self.verify_log(checkpoint)?;
-        self.vouched_time(&checkpoint)?;
+        let cosignatures = self.cosignatures(&checkpoint)?;
+        if let Some(quorum) = self.quorum {
+            self.quorum_time(quorum, &cosignatures)?;
+        }
         Ok(checkpoint)
     }
 
-    /// Checks that one of the logs signed this checkpoint, and asks for no witness.
+    /// Checks that one of the logs signed this checkpoint, and asks for no witness. A line by a key
+    /// outside its window is that of an unknown key.
     ///
     /// # Errors
     /// [`CheckpointError::OtherOrigin`] if the policy has no log of that origin, else as
-    /// [`UnverifiedCheckpoint::verify`].
+    /// [`UnverifiedCheckpoint::verify`]; then [`CheckpointError::RequirePq`] if the policy
+    /// [asks for more](Policy::require_pq).
     pub fn verify_log(
         &self,
         checkpoint: UnverifiedCheckpoint,
@@ -291,10 +347,21 @@ impl Policy {
         if self.lines_of(&origin).next().is_none() {
             return Err(CheckpointError::OtherOrigin);
         }
-        checkpoint.verify(&origin, self.lines_of(&origin).map(|log| &log.key))
+        let keys: Vec<&VerifierKey> =
+            self.log_keys_at(&origin, checkpoint.claimed_head().size).collect();
+        // A policy without a key of type 0x06 cannot give what is asked for: it fails, and is not
+        // taken for one that asks for nothing.
+        let also = keys.iter().any(|key| key.kind() == KeyKind::Ed25519);
+        let kinds: &[KeyKind] = match (self.require_pq, also) {
+            (false, _) => &[],
+            (true, false) => &[KeyKind::MlDsa44],
+            (true, true) => &[KeyKind::MlDsa44, KeyKind::Ed25519],
+        };
+        checkpoint.verify_kinds(&origin, keys, kinds)
     }
 
-    /// Verifies every cosignature by a witness of this policy; lines by others are ignored.
+    /// Verifies every cosignature by a witness of this policy; lines by others, and by witnesses
+    /// outside their window, are ignored.
     ///
     /// A line with the name and id of a witness that does not verify refuses the checkpoint, even
     /// where the others make a quorum. C2SP tlog-policy is silent here and tlog-cosignature refers
@@ -308,32 +375,53 @@ impl Policy {
         checkpoint: &Checkpoint,
     ) -> Result<Vec<Cosignature<'_>>, CheckpointError> {
         let note = checkpoint.as_unverified().signed_note()?;
+        let size = checkpoint.head().size;
         let mut found = Vec::new();
-        for witness in &self.witnesses {
-            let mut newest = None;
-            for line in note.lines().iter().filter(|line| line.is_by(&witness.key)) {
-                let time = witness
-                    .key
-                    .verify_cosignature(note.text(), line.signature())
-                    .map_err(|_| CheckpointError::Cosignature { key: witness.key.id() })?;
-                newest = newest.max(Some(time));
-            }
-            found.extend(newest.map(|time| Cosignature { witness, time }));
+        for witness in self.witnesses.iter().filter(|witness| witness.window.covers(size)) {
+            let key = witness.key.id();
+            let time = newest_time(&note, &witness.key, VerifierKey::verify_cosignature)
+                .map_err(|_| CheckpointError::Cosignature { key })?;
+            found.extend(time.map(|time| Cosignature { witness, time }));
         }
         Ok(found)
     }
 
     /// The newest time, in POSIX seconds, such that the witnesses that cosigned then or later make
-    /// a quorum; `None` where the policy needs none.
+    /// a quorum; where the policy needs none, the newest of the log's own lines of type 0x06.
+    /// `None` if nobody dates the checkpoint. Its age is now minus this time.
     ///
     /// # Errors
     /// [`CheckpointError::Quorum`] if those that cosigned are not a quorum, else as
-    /// [`Policy::cosignatures`].
+    /// [`Policy::cosignatures`]; [`CheckpointError::LogSignature`] if a line of the log of type
+    /// 0x06 does not verify.
     pub fn vouched_time(&self, checkpoint: &Checkpoint) -> Result<Option<u64>, CheckpointError> {
         let cosignatures = self.cosignatures(checkpoint)?;
-        let Some(quorum) = self.quorum else {
-            return Ok(None);
-        };
+        match self.quorum {
+            Some(quorum) => self.quorum_time(quorum, &cosignatures).map(Some),
+            None => self.log_time(checkpoint),
+        }
+    }
+
+    /// The newest time that the log itself put on its checkpoint.
+    fn log_time(&self, checkpoint: &Checkpoint) -> Result<Option<u64>, CheckpointError> {
+        let note = checkpoint.as_unverified().signed_note()?;
+        let mut newest = None;
+        for key in self.log_keys_at(checkpoint.origin(), checkpoint.head().size) {
+            if key.kind().cosigns() {
+                let time = newest_time(&note, key, VerifierKey::verify_timestamped)
+                    .map_err(|_| CheckpointError::LogSignature { key: key.id() })?;
+                newest = newest.max(time);
+            }
+        }
+        // The time 0 makes no statement.
+        Ok(newest.filter(|&time| time > 0))
+    }
+
+    fn quorum_time(
+        &self,
+        quorum: usize,
+        cosignatures: &[Cosignature<'_>],
+    ) -> Result<u64, CheckpointError> {
         // The same question for each node in turn; members come before their group.
         let mut times: Vec<Option<u64>> = Vec::with_capacity(self.nodes.len());
         for node in &self.nodes {
@@ -350,6 +438,23 @@ impl Policy {
             };
             times.push(time);
         }
-        times[quorum].map(Some).ok_or(CheckpointError::Quorum)
+        times[quorum].ok_or(CheckpointError::Quorum)
     }
+}
+
+fn after_space(url: Option<&str>) -> String {
+    url.map_or(String::new(), |url| format!(" {url}"))
+}
+
+/// Verifies the lines of a note by one key, and gives the newest of their times.
+fn newest_time(
+    note: &SignedNote<'_>,
+    key: &VerifierKey,
+    verify: fn(&VerifierKey, &str, &[u8]) -> Result<u64, SignatureError>,
+) -> Result<Option<u64>, SignatureError> {
+    let mut newest = None;
+    for line in note.lines().iter().filter(|line| line.is_by(key)) {
+        newest = newest.max(Some(verify(key, note.text(), line.signature())?));
+    }
+    Ok(newest)
 }

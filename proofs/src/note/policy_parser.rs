@@ -4,9 +4,10 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::str::from_utf8;
 
 use super::checkpoint::reserved_origin;
+use super::decimal;
 use super::policy::{Node, POLICY_GROUPS_MAX, POLICY_LEN_MAX, POLICY_LOGS_MAX};
 use super::policy::{POLICY_WITNESSES_MAX, PolicyErrorKind as Kind};
-use super::{KeyError, KeyKind, LogLine, Policy, PolicyError, VerifierKey, WitnessLine, decimal};
+use super::{KeyError, KeyKind, LogLine, Policy, PolicyError, VerifierKey, Window, WitnessLine};
 use crate::merkle::Hash;
 
 /// First word of a genesis comment after the `#`.
@@ -103,11 +104,15 @@ impl<'a> Parser<'a> {
         if self.policy.logs.len() == POLICY_LOGS_MAX {
             return Err(Kind::TooManyLogs);
         }
-        let key = self.key(vkey, KeyKind::Ed25519)?;
+        let key = self.key(vkey, KeyKind::signs_logs)?;
         if reserved_origin(key.name()) {
             return Err(Kind::Origin);
         }
-        self.policy.logs.push(LogLine { key, url: url.map(text).transpose()? });
+        self.policy.logs.push(LogLine {
+            key,
+            url: url.map(text).transpose()?,
+            window: Window::default(),
+        });
         Ok(())
     }
 
@@ -115,19 +120,20 @@ impl<'a> Parser<'a> {
         if self.policy.witnesses.len() == POLICY_WITNESSES_MAX {
             return Err(Kind::TooManyWitnesses);
         }
-        let key = self.key(vkey, KeyKind::CosignatureV1)?;
+        let key = self.key(vkey, KeyKind::cosigns)?;
         let url = url.map(text).transpose()?;
         self.define(name, Node::Witness(self.policy.witnesses.len()))?;
         let name = String::from_utf8_lossy(name).into_owned();
-        self.policy.witnesses.push(WitnessLine { name, key, url });
+        let window = Window::default();
+        self.policy.witnesses.push(WitnessLine { name, key, url, window });
         Ok(())
     }
 
-    /// Reads a key of the one kind that fits, unless an earlier line has it.
-    fn key(&self, vkey: &[u8], kind: KeyKind) -> Result<VerifierKey, Kind> {
+    /// Reads a key of a kind that fits, unless an earlier line has it.
+    fn key(&self, vkey: &[u8], fits: fn(KeyKind) -> bool) -> Result<VerifierKey, Kind> {
         let vkey = from_utf8(vkey).map_err(|_| Kind::Key(KeyError::Form))?;
         let key = VerifierKey::parse(vkey).map_err(Kind::Key)?;
-        if key.kind() != kind {
+        if !fits(key.kind()) {
             return Err(Kind::Key(KeyError::WrongKind { kind: key.kind() }));
         }
         let logs = self.policy.logs.iter().map(|line| &line.key);

@@ -11,7 +11,10 @@ use super::{
     refusal::{Field, Refusal},
     register::{ContestRegister, Slot, UnitRegister},
 };
-use crate::{merkle::Hash, note::VerifierKey};
+use crate::{
+    merkle::Hash,
+    note::{VerifierKey, Window},
+};
 
 /// Most root keys; the limit of signature lines of one entry.
 pub const ROOT_KEYS_MAX: usize = super::SIGNATURES_MAX;
@@ -155,7 +158,7 @@ impl Manifest {
     /// Whether a key of the log signs checkpoints of trees of `size` entries while this manifest is
     /// in force.
     pub fn log_key_counts(&self, vkey: &str, size: u64) -> bool {
-        let covers = |key: &LogKey| key.from <= size && key.until.is_none_or(|until| size < until);
+        let covers = |key: &LogKey| Window { from: key.from, until: key.until }.covers(size);
         self.log_keys.iter().any(|key| *key.vkey == *vkey && covers(key))
     }
 

@@ -7,6 +7,7 @@ mod evidence;
 mod key;
 mod ml_dsa;
 mod policy;
+mod policy_pq;
 mod policy_quorum;
 mod private_key;
 mod receipt;

@@ -42,7 +42,7 @@ fn pq_key(name: &str, seed: u8) -> CosigningKey {
 }
 
 /// The ML-DSA-44 key of the log of the tests.
-fn log_pq_key() -> CosigningKey {
+pub fn log_pq_key() -> CosigningKey {
     pq_key("example.com/tally", 3)
 }
 
@@ -258,8 +258,7 @@ fn extension_lines_are_not_covered() {
 /// Some logs put the time 0 on their own line; from a cosigner it says nothing.
 #[test]
 fn a_log_may_state_no_time() {
-    // No key of ours signs at 0: its line is known by the program that made the others.
-    let (key, line) = (log_pq_key().verifier(), at_zero());
+    let (key, line) = (log_pq_key().verifier(), at_zero(&known()));
     assert_eq!(key.verify(known().text(), &bytes(&line)), Ok(()));
     let verified = key.verify_cosignature(known().text(), &bytes(&line));
     assert_eq!(verified, Err(SignatureError::Time));
@@ -267,10 +266,10 @@ fn a_log_may_state_no_time() {
     assert_eq!(checkpoint.verify(known().origin(), &[key]).map(|_| ()), Ok(()));
 }
 
-/// The line of [`log_pq_key`] over [`CHECKPOINT`] with the time 0, signed without our code.
-fn at_zero() -> String {
+/// The line of [`log_pq_key`] with the time 0, put together without our code.
+pub fn at_zero(checkpoint: &Checkpoint) -> String {
     let key = ml_dsa::SigningKey::<ml_dsa::MlDsa44>::from_seed(&[3; 32].into());
-    let (origin, TreeHead { size, root }) = (known().origin().to_owned(), known().head());
+    let (origin, TreeHead { size, root }) = (checkpoint.origin(), checkpoint.head());
     let length = [origin.len() as u8];
     let (size, zero) = (size.to_be_bytes(), 0u64.to_be_bytes());
     let name = [length.as_slice(), origin.as_bytes()].concat();

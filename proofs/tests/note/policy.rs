@@ -98,13 +98,15 @@ fn malformed_keys() {
     let twin = vkey_of("twin", 1, log_key().verifier().public_bytes());
     let twin4 = vkey_of("twin", 4, witness(1).verifier().public_bytes());
     let self_witness = vkey_of("example.com/tally", 4, log_key().verifier().public_bytes());
-    let mldsa = vkey_of("example.com/tally", 6, &[7; 1312]);
+    let unknown = vkey_of("example.com/tally", 7, &[7; 1312]);
+    let short = vkey_of("example.com/tally", 6, &[7; 1311]);
     let reserved = vkey_of("jejak/tally/v1", 1, log_key().verifier().public_bytes());
     let wrong = |kind| Kind::Key(KeyError::WrongKind { kind });
     refused(vec![
         ("log vkey\n".into(), 1, Kind::Key(KeyError::Form)),
         ("log a+1+AA==\n".into(), 1, Kind::Key(KeyError::Id(KeyIdError))),
-        (format!("log {mldsa}\n"), 1, Kind::Key(KeyError::Unsupported { kind: 6 })),
+        (format!("log {unknown}\n"), 1, Kind::Key(KeyError::Unsupported { kind: 7 })),
+        (format!("witness W {short}\n"), 1, Kind::Key(KeyError::Length { got: 1312, want: 1313 })),
         (format!("log {WITNESS_VKEY}\n"), 1, wrong(KeyKind::CosignatureV1)),
         (format!("witness W {LOG_VKEY}\n"), 1, wrong(KeyKind::Ed25519)),
         (format!("log {reserved}\n"), 1, Kind::Origin),

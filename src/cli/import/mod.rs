@@ -398,7 +398,7 @@ impl Import {
 #[derive(Debug, Args)]
 pub struct ReceiptArgs {
     #[command(flatten)]
-    policy: files::PolicyArg,
+    policy: files::JudgeArgs,
     /// The directory of the import.
     dir: PathBuf,
     /// The unit.

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{
     exit::{Exit, Failure},
-    files::{self, PolicyArg},
+    files::{self, JudgeArgs},
     output::Output,
     place::{self, LogArgs},
 };
@@ -101,7 +101,7 @@ fn prove(args: ProveArgs, output: &Output) -> Result<Exit, Failure> {
 #[derive(Debug, Args)]
 struct VerifyArgs {
     #[command(flatten)]
-    policy: PolicyArg,
+    policy: JudgeArgs,
     /// The recap proof.
     file: PathBuf,
 }
