@@ -16,7 +16,8 @@ use tokio::net::TcpListener;
 
 use super::{
     exit::{Exit, Failure},
-    files, key,
+    files::{self, PolicyArg},
+    key,
     output::Output,
     serve::{runtime, stop_signal, trace},
 };
@@ -177,9 +178,7 @@ fn add_log(args: AddLogArgs, output: &Output) -> Result<Exit, Failure> {
     let (_, memory) = open(&args.dir)?;
     let mut wanted = Vec::new();
     for file in &args.policy {
-        let text = files::read_text(file)?;
-        let policy = Policy::parse(&text)
-            .map_err(|error| Failure::config(format!("{}: {error}", file.display())))?;
+        let policy = PolicyArg { policy: file.clone() }.read()?;
         wanted.extend(logs_of(&policy));
     }
     if let Some(origin) = &args.origin {
