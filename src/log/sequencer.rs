@@ -442,7 +442,9 @@ impl Sequencer {
         *shared.view.write().unwrap_or_else(PoisonError::into_inner) = view.clone();
         if let Some(state) = self.ledger.sealed().filter(|_| admitted.sealed) {
             let sealed = Arc::new(SealedView::new(&view, state.clone()));
-            *shared.sealed.write().unwrap_or_else(PoisonError::into_inner) = Some(sealed);
+            let old = shared.sealed.write().unwrap_or_else(PoisonError::into_inner).replace(sealed);
+            // The lock is free again: what nobody else holds of the old recap takes a while to go.
+            drop(old);
         }
         {
             let mut leaves = shared.leaves.write().unwrap_or_else(PoisonError::into_inner);
