@@ -3,67 +3,28 @@
 //! 823,236 stations in 83,731 villages, 7,277 districts, 514 regencies and 38 provinces, all of
 //! which have reported. Counters of a contest: its options and nine more.
 
-use std::sync::{Arc, OnceLock};
+mod country;
 
+use std::sync::Arc;
+
+use country::{ORIGIN, STATIONS, contest, founding, key, units};
 use divan::{Bencher, black_box, counter::ItemsCount};
 use jejak_proofs::{
     merkle::{Hash, TreeHead, leaf_hash, node_hash, sha256},
-    note::{Checkpoint, KeyKind, Policy, Receipt, SigningKey},
+    note::{Checkpoint, Policy, Receipt},
     tally::{
-        Body, Contest, ContestRecap, ContestRegister, Entry, FileRef, Ledger, LogKey, Manifest,
-        Place, RecapProof, RecordHead, Registers, Role, Sealed, Shape, Status, UNIT_HEADER,
-        UnitRegister, Values,
+        Body, ContestRecap, ContestRegister, Entry, Ledger, Place, RecapProof, RecordHead, Sealed,
+        Shape, Status, Values,
     },
 };
 
-const LEVELS: [(&str, usize); 5] = [
-    ("province", 38),
-    ("regency", 514),
-    ("district", 7_277),
-    ("village", 83_731),
-    ("tps", 823_236),
-];
-const STATIONS: u32 = 823_236;
 /// Options of the contests that are measured.
 const OPTIONS: [usize; 2] = [4, 24];
 /// Tallies of a batch.
 const BATCH: u32 = 5_000;
-const ORIGIN: &str = "log.example/2024";
 
 fn main() {
     divan::main();
-}
-
-/// Writes the units below one, `first` to `end` of their level, spread evenly.
-fn write_units(text: &mut String, parent: &str, level: usize, (first, end): (usize, usize)) {
-    let Some((kind, count)) = LEVELS.get(level) else { return };
-    for (place, unit) in (first..end).enumerate() {
-        let station = *kind == "tps";
-        let (dot, width) = if station { (".", 3) } else { ("", 2) };
-        let prefix = if level == 0 { "" } else { parent };
-        let code = format!("{prefix}{dot}{:0width$}", place + 10);
-        let (name, voters) = if station { ("", "131,134") } else { ("A region", ",") };
-        text.push_str(&format!("{code},{parent},{kind},{name},{voters}\n"));
-        let below = LEVELS.get(level + 1).map_or(0, |(_, below)| *below);
-        let range = (unit * below / count, (unit + 1) * below / count);
-        write_units(text, &code, level + 1, range);
-    }
-}
-
-fn units() -> Arc<UnitRegister> {
-    static UNITS: OnceLock<Arc<UnitRegister>> = OnceLock::new();
-    let units = UNITS.get_or_init(|| {
-        let mut text = format!("{UNIT_HEADER}\nID,,nation,The nation,,\n");
-        write_units(&mut text, "ID", 0, (0, LEVELS[0].1));
-        Arc::new(UnitRegister::parse(text.as_bytes()).expect("a register"))
-    });
-    units.clone()
-}
-
-fn contest(options: usize) -> Contest {
-    let option = |n| format!("{n:02}").parse().expect("an id");
-    let (id, scope) = ("ppwp".parse().expect("an id"), vec!["ID".parse().expect("a code")]);
-    Contest { id, options: (1..=options).map(option).collect(), scope }
 }
 
 /// Numbers of a station, different for each.
@@ -167,50 +128,6 @@ fn clone_to_seal(bencher: Bencher, options: usize) {
     let mut recap = reported(options);
     recap.settle();
     bencher.bench_local(|| recap.clone());
-}
-
-fn key(name: &str) -> SigningKey {
-    SigningKey::from_seed(name, KeyKind::Ed25519, [7; 32]).expect("a name")
-}
-
-fn founding(units: &UnitRegister, contests: &ContestRegister) -> Vec<u8> {
-    let file = |sha256, bytes: &[u8]| FileRef { bytes: bytes.len() as u64, sha256 };
-    let vkey = |name: &str| key(name).verifier().to_string().into();
-    let word = |word: &str| word.parse().expect("a word");
-    let mut levels = vec![word("nation")];
-    levels.extend(LEVELS.map(|(kind, _)| word(kind)));
-    let role = Role {
-        forms: vec![word("c-hasil")],
-        id: "official".parse().expect("an id"),
-        may_grant: vec![],
-        may_open: vec![word("tps")],
-        may_revise: vec![word("tps")],
-        official: true,
-    };
-    let body = Manifest {
-        bases: vec![word("form_signed")],
-        decision: None,
-        election: "2024".parse().expect("an id"),
-        exempt_kinds: vec![],
-        genesis: None,
-        levels,
-        log: ORIGIN.into(),
-        log_keys: vec![LogKey { from: 0, until: None, vkey: vkey(ORIGIN) }],
-        previous: None,
-        reason: None,
-        registers: Registers {
-            contests: file(contests.sha256(), contests.bytes()),
-            units: file(units.sha256(), units.bytes()),
-        },
-        roles: vec![role],
-        root_keys: vec![vkey("root/ID")],
-        rounds: vec![word("regular")],
-        station_kinds: vec![word("tps")],
-        station_max: 300,
-        threshold: 1,
-        version: 1,
-    };
-    Body::Manifest(Box::new(body)).sign(&[&key("root/ID")]).into_bytes()
 }
 
 /// A log of two entries, manifest and state, and the receipt of the state.

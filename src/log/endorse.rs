@@ -141,14 +141,16 @@ impl Endorsement {
 
     /// The log has signed `view`: it is served, unless a quorum has cosigned what is.
     pub fn sign(&self, view: Arc<SealedView>) {
-        self.to_cosign.send_replace(Some(view.clone()));
+        let mut old = self.to_cosign.send_replace(Some(view.clone()));
         self.served.send_if_modified(|served| {
             let witnessed = served.as_ref().and_then(|served| self.witnessed(served));
             if witnessed.is_none() {
-                *served = Some(view);
+                old = served.replace(view);
             }
             witnessed.is_none()
         });
+        // Readers do not wait for it: what nobody else holds of the old recap takes a while to go.
+        drop(old);
     }
 
     /// The size of a head that a quorum has cosigned.

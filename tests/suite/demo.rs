@@ -1,12 +1,15 @@
 //! The demo: every planted crime is convicted, or it fails.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead as _, BufReader},
     net::{SocketAddr, TcpStream},
     process::{Command, Stdio},
     thread,
     time::Duration,
 };
+
+use serde_json::{Value, json};
 
 use super::program::{jejak, root};
 
@@ -15,7 +18,9 @@ fn the_demo_convicts_every_crime_and_leaves_its_files() {
     let dir = tempfile::tempdir().unwrap();
     let ended = jejak(dir.path(), &["demo", "--once", "--dir", "d"]).exit(0);
     assert_eq!(ended.stdout.matches(" crime: ").count(), 3, "{}", ended.stdout);
-    assert_eq!(ended.stdout.matches("convicted by").count(), 3, "{}", ended.stdout);
+    for (word, times) in [("convicted by", 3), ("found by", 4), ("verified by", 1)] {
+        assert_eq!(ended.stdout.matches(word).count(), times, "{word}: {}", ended.stdout);
+    }
     for text in [std::fs::read_to_string(root().join("README.md")).unwrap(), {
         jejak(dir.path(), &["--help"]).exit(0).stdout
     }] {
@@ -33,6 +38,61 @@ fn the_demo_convicts_every_crime_and_leaves_its_files() {
     std::fs::write(&evidence, bytes).unwrap();
     let ended = jejak(dir.path(), &["verify", "-p", "d/log/policy", "d/form.evidence"]);
     assert!(matches!(ended.status, 1 | 13), "{} {}", ended.status, ended.stderr);
+}
+
+/// The findings that the demo kept are about what it planted, and the files still prove it when
+/// its servers are gone.
+#[test]
+fn what_the_demo_finds_is_what_it_planted() {
+    let dir = tempfile::tempdir().unwrap();
+    let ended = jejak(dir.path(), &["--json", "demo", "--once", "--dir", "d"]).exit(0);
+    assert_eq!(ended.json(), json!({"convicted": 3, "crimes": 3, "found": 5, "planted": 5}));
+    let read = |name: &str| std::fs::read_to_string(dir.path().join("d").join(name)).unwrap();
+    let object = |name: &str| serde_json::from_str::<Value>(&read(name)).unwrap();
+    let verify = |file: &str| {
+        let file = format!("d/{file}");
+        jejak(dir.path(), &["--json", "verify", &file, "-p", "d/log/policy"])
+    };
+    for (name, id) in
+        [("corrected", "T1"), ("counter", "X1"), ("declared", "G1"), ("published", "G4")]
+    {
+        let findings = read(&format!("{name}.findings"));
+        let lines = findings.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let found: Vec<Value> = lines.filter(|line| line["id"].is_string()).collect();
+        let [finding] = &found[..] else { panic!("{name}: {found:#?}") };
+        assert_eq!(finding["id"], id);
+        if id != "G4" {
+            let form = object(&format!("{name}.json"));
+            assert_eq!(finding["unit"], form["unit"], "{name}");
+            verify(&format!("{name}.note")).exit(0);
+        }
+    }
+    assert_eq!(object("disputed.json")["unit"], object("counter.json")["unit"]);
+    // The page differs from the recap in one number, and the proof has the other one.
+    let [page, recap] = ["published.csv", "recap.csv"].map(|name| {
+        let text = read(name);
+        let mut rows = csv::Reader::from_reader(text.as_bytes());
+        let rows = rows.deserialize::<BTreeMap<String, String>>().map(Result::unwrap);
+        rows.map(|row| (row["unit"].clone(), row)).collect::<BTreeMap<_, _>>()
+    });
+    let differing: Vec<_> = page
+        .iter()
+        .flat_map(|(unit, row)| row.iter().map(move |(field, cell)| (unit, field, cell)))
+        .filter(|(unit, field, cell)| recap[*unit][*field] != **cell)
+        .collect();
+    let [(unit, field, _)] = differing[..] else { panic!("{differing:?}") };
+    let proven = verify("province.recap-proof").exit(0).json();
+    assert_eq!((&proven["unit"], field.as_str()), (&json!(unit), "votes.02"));
+    assert_eq!(proven["counters"]["votes"]["02"].to_string(), recap[unit][field]);
+    assert!(read("report.html").contains("G4"));
+    // No server is left, and the citizen needs none.
+    let station = verify("citizen.recap-proof").exit(0).json();
+    assert_eq!(station["unit"], object("form.json")["unit"]);
+    assert_eq!(station["counters"]["total"], object("form.json")["total"]);
+    let total = station["counters"]["total"].to_string();
+    let edited = read("citizen.recap-proof").replacen(&format!(",{total},"), ",1,", 1);
+    std::fs::write(dir.path().join("d/citizen.recap-proof"), edited).unwrap();
+    verify("citizen.recap-proof").exit(18);
 }
 
 #[test]

@@ -100,7 +100,6 @@ const LONG_LINES: &[(&str, usize)] = &[
     ("proofs/src/merkle/consistency.rs", 1),
     ("proofs/src/merkle/plan.rs", 1),
     ("proofs/tests/tally/refusals.rs", 1),
-    ("src/cli/demo/mod.rs", 7),
     ("src/cli/init.rs", 1),
     ("src/cli/output.rs", 1),
     ("src/cli/verify.rs", 3),

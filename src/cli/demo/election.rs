@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 
 use jejak_proofs::tally::{Sexes, Unit};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 /// Stations of the demo.
 pub const STATIONS: usize = 1_000;
@@ -15,7 +17,10 @@ const DISTRICTS_PER_PROVINCE: usize = 4;
 /// One station and what its form says.
 pub struct Station {
     pub unit: Unit,
+    /// As they were typed in.
     pub votes: [u32; 3],
+    /// As they stand on the paper.
+    pub paper: [u32; 3],
     pub valid: u32,
     pub invalid: u32,
     pub total: u32,
@@ -94,12 +99,14 @@ fn station(dice: &mut Dice, code: &str, village: &str) -> Station {
     let valid = turnout - invalid;
     let first = valid * (25 + dice.below(40)) / 100;
     let second = (valid - first) * (40 + dice.below(30)) / 100;
+    let votes = [first, second, valid - first - second];
     let mut form = Station {
         unit: Unit {
             registered: Sexes { l: Some(men), p: Some(registered - men) },
             ..unit(code, Some(village), "tps", "")
         },
-        votes: [first, second, valid - first - second],
+        votes,
+        paper: votes,
         valid,
         invalid,
         total: turnout,
@@ -131,32 +138,78 @@ impl Election {
     /// The forms of all stations but the first as a table, for `jejak import`.
     pub fn results_csv(&self) -> String {
         let mut text = String::from("unit,votes.01,votes.02,votes.03,valid,invalid,total\n");
-        for Station { unit, votes: [a, b, c], valid, invalid, total } in &self.stations[1..] {
+        for Station { unit, votes: [a, b, c], valid, invalid, total, .. } in &self.stations[1..] {
             writeln!(text, "{},{a},{b},{c},{valid},{invalid},{total}", unit.code)
                 .expect("memory takes it");
         }
         text
     }
 
-    /// The form of the first station, as its officer would write it.
-    pub fn first_form(&self) -> String {
-        let Station { unit, votes: [a, b, c], valid, invalid, total } = &self.stations[0];
-        format!(
-            r#"{{
-  "contest": "president",
-  "unit": "{}",
-  "form": "c-hasil",
-  "round": "regular",
-  "basis": "form_signed",
-  "votes": {{ "01": {a}, "02": {b}, "03": {c} }},
-  "valid": {valid},
-  "invalid": {invalid},
-  "total": {total}
-}}
-"#,
-            unit.code
-        )
+    /// A station whose clerk forgot to add the invalid votes.
+    pub fn with_a_wrong_total(&self) -> &Station {
+        self.find(|form| form.votes == form.paper && form.total == form.valid && form.invalid > 0)
     }
+
+    /// A station of which a digit was misread when its form was typed in.
+    pub fn misread(&self) -> &Station {
+        self.find(|form| form.votes != form.paper)
+    }
+
+    /// The first station of which this holds. The forms of the first are told about elsewhere.
+    fn find(&self, holds: impl Fn(&Station) -> bool) -> &Station {
+        let found = self.stations[1..].iter().find(|form| holds(form));
+        found.expect("forms go wrong in every way")
+    }
+
+    /// A province that the story has not been to.
+    pub fn middle_province(&self) -> &Unit {
+        let mut provinces = self.regions.iter().filter(|unit| unit.kind.as_str() == "province");
+        provinces.nth(PROVINCES.len() / 2).expect("there are some")
+    }
+
+    /// A district whose forms are all sound, so that nothing but its own total can be wrong.
+    pub fn sound_district(&self) -> &Unit {
+        let sound = |district: &&Unit| {
+            let below =
+                |form: &&Station| form.unit.code.as_str().starts_with(district.code.as_str());
+            self.stations.iter().filter(below).all(Station::is_sound)
+        };
+        let districts = self.regions.iter().filter(|unit| unit.kind.as_str() == "district");
+        let found = districts.into_iter().find(sound);
+        found.expect("some districts make no mistakes")
+    }
+}
+
+impl Station {
+    fn is_sound(&self) -> bool {
+        self.votes.iter().sum::<u32>() == self.valid && self.valid + self.invalid == self.total
+    }
+
+    /// The form, as its officer would write it.
+    pub fn form(&self) -> Value {
+        form(&self.unit, "c-hasil", self.votes, [self.valid, self.invalid, self.total])
+    }
+}
+
+/// A form about a unit: votes of the three options, then `valid`, `invalid` and `total`.
+pub fn form(
+    unit: &Unit,
+    form: &str,
+    votes: [impl Serialize; 3],
+    sums: [impl Serialize; 3],
+) -> Value {
+    let ([a, b, c], [valid, invalid, total]) = (votes, sums);
+    json!({
+        "contest": "president",
+        "unit": unit.code,
+        "form": form,
+        "round": "regular",
+        "basis": "form_signed",
+        "votes": {"01": a, "02": b, "03": c},
+        "valid": valid,
+        "invalid": invalid,
+        "total": total,
+    })
 }
 
 #[cfg(test)]
@@ -167,13 +220,14 @@ mod tests {
     fn a_thousand_stations_of_which_some_forms_do_not_add_up() {
         let election = election(2024);
         assert_eq!(election.stations.len(), STATIONS);
-        let broken = election.stations.iter().filter(|form| {
-            form.votes.iter().sum::<u32>() != form.valid || form.valid + form.invalid != form.total
-        });
-        let broken = broken.count();
+        let broken = election.stations.iter().filter(|form| !form.is_sound()).count();
         assert!((40..=90).contains(&broken), "{broken} forms of 1,000 break a rule");
-        let first = &election.stations[0];
-        assert_eq!(first.votes.iter().sum::<u32>(), first.valid, "the story needs a sound form");
-        assert_eq!(first.valid + first.invalid, first.total);
+        assert!(election.stations[0].is_sound(), "the story needs a sound form");
+        let [wrong, misread] = [election.with_a_wrong_total(), election.misread()];
+        assert!(!wrong.is_sound() && !misread.is_sound());
+        let district = election.sound_district().code.as_str();
+        for story in [&election.stations[0], wrong, misread] {
+            assert!(!story.unit.code.as_str().starts_with(district), "each story has its place");
+        }
     }
 }

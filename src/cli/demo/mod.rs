@@ -1,10 +1,13 @@
-//! `jejak demo`: a log, an election, an audit, and three crimes, each with its proof.
+//! `jejak demo`: a log, an election, an audit with findings, a citizen's file, and three crimes,
+//! each with its proof.
 //!
 //! Nothing is staged but the crimes: every step runs the real commands over HTTP, and the files
 //! stay to be looked at.
 
+mod crimes;
 mod election;
 mod forge;
+mod meaning;
 mod stage;
 
 use std::{
@@ -26,16 +29,13 @@ use super::{
     files, monitor,
     output::Output,
 };
-use crate::client::{Fetch, FetchLimits};
 
 const ORIGIN: &str = "log.example/election";
 const SEED: u64 = 2024;
-/// Votes that the dishonest operator moves.
-const STOLEN: u32 = 40;
 /// A file that says: the demo made this directory, and may make it again.
 const MARK: &str = "made-by-jejak-demo";
 
-/// See it work: an election, an audit, and three crimes, each with its proof.
+/// See it work: an election, findings, and three crimes, each with its proof.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Where the files go. What an earlier demo left there is replaced; nothing else ever is.
@@ -44,16 +44,19 @@ pub struct DemoArgs {
     /// Where the log is served; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// End when the story is told, with exit 0 only if every crime was convicted.
+    /// End when the story is told, with exit 0 only if all that was planted came to light.
     #[arg(long)]
     once: bool,
 }
 
-/// One planted crime, and whether its proof convicted.
-struct Charge {
-    crime: &'static str,
-    proof: &'static str,
-    convicted: bool,
+/// Something that was planted, and whether it came to light.
+struct Outcome {
+    what: &'static str,
+    /// What it is if it holds: `found`, `verified` or `convicted`.
+    word: &'static str,
+    /// By which proof.
+    by: String,
+    holds: bool,
 }
 
 pub fn run(args: DemoArgs, output: &Output) -> Result<Exit, Failure> {
@@ -66,12 +69,9 @@ pub fn run(args: DemoArgs, output: &Output) -> Result<Exit, Failure> {
     let log = found(&mut stage, &args, &election)?;
     submit(&mut stage, &args, &election)?;
     audit(&mut stage)?;
-    let charges = [
-        rewrite_history(&mut stage, &args, &log)?,
-        drop_form(&mut stage, &args, &log)?,
-        overwrite_numbers(&mut stage, &args, &log)?,
-    ];
-    let exit = judge(&charges, output);
+    let found = meaning::tell(&mut stage, &election)?;
+    let convicted = crimes::tell(&mut stage, &args, &log)?;
+    let exit = judge(&found, &convicted, output);
     output.text(format!(
         "\nTold in {:.0} s. The files are in {}: forms, receipts, the log, evidence.",
         started.elapsed().as_secs_f64(),
@@ -135,7 +135,7 @@ fn submit(stage: &mut Stage<'_>, args: &DemoArgs, election: &Election) -> Result
     stage.must(&[&["mandate"][..], &policy, &["--by", "log/keys/root"], &commission].concat())?;
     let officer = ["--role", "official", "--units", station, "--new", "officer.key"];
     stage.must(&[&["mandate"][..], &policy, &["--by", "commission.key"], &officer].concat())?;
-    files::write(&args.dir.join("form.json"), election.first_form().as_bytes())?;
+    stage.write_json("form.json", &election.stations[0].form())?;
     stage.tell(
         "The officer types in the form. It is signed, logged, and a receipt comes back as a file.",
     );
@@ -160,115 +160,42 @@ fn audit(stage: &mut Stage<'_>) -> Result<(), Failure> {
     stage.must(&["monitor", "-p", "log/policy", "--state", "watch", "--once"])
 }
 
-fn rewrite_history(
-    stage: &mut Stage<'_>,
-    args: &DemoArgs,
-    log: &Running,
-) -> Result<Charge, Failure> {
-    stage.act(
-        "First crime: an old result is rewritten",
-        "The operator takes 40 votes from one candidate and gives them to another, in the form of\n\
-         the first station. He has the log's key and even the officer's, so every signature is\n\
-         right. He builds the whole log anew and serves it under its own name.",
-    );
-    let officer = files::read_key(&args.dir.join("officer.key"))?;
-    let changed = |entry: &[u8]| Some(vec![forge::resigned(entry, STOLEN, &officer)?]);
-    let copy = forge_copy(args, log, "rewritten", changed)?;
-    let copy = stage.serve(&copy, "127.0.0.1:0".parse().expect("an address"))?;
-    stage.tell("The monitor that followed the true log looks again:");
-    let url = ["--url", copy.url.as_str()];
-    let monitor = ["monitor", "-p", "log/policy", "--state", "watch", "--once"];
-    let seen = stage.run(&[&monitor[..], &url].concat())?;
-    let evidence = newest_evidence(&args.dir.join("watch").join("evidence"))?;
-    stage.tell("The evidence convicts by itself; whoever has the policy can check it, offline:");
-    let evidence = format!("watch/evidence/{evidence}");
-    let judged = stage.run(&["verify", "-p", "log/policy", &evidence])?;
-    Ok(Charge {
-        crime: "an old result rewritten",
-        proof: "evidence: two signed heads that cannot both be true",
-        convicted: (seen, judged) == (16, 0),
-    })
-}
-
-fn drop_form(stage: &mut Stage<'_>, args: &DemoArgs, log: &Running) -> Result<Charge, Failure> {
-    stage.act(
-        "Second crime: a form disappears",
-        "The operator builds the log without the form of the first station, as if it had never\n\
-         been submitted. No monitor is at hand, but the officer has the receipt: it alone holds the\n\
-         log to what it signed.",
-    );
-    let copy = forge_copy(args, log, "dropped", |_| Some(Vec::new()))?;
-    let copy = stage.serve(&copy, "127.0.0.1:0".parse().expect("an address"))?;
-    let files = ["form.note", "form.tlog-proof", "--against", copy.url.as_str()];
-    let got = stage.run(&[&["verify", "-p", "log/policy"][..], &files].concat())?;
-    Ok(Charge {
-        crime: "a form dropped",
-        proof: "evidence: the officer's receipt, and a head without the form",
-        convicted: got == 16,
-    })
-}
-
-fn overwrite_numbers(
-    stage: &mut Stage<'_>,
-    args: &DemoArgs,
-    log: &Running,
-) -> Result<Charge, Failure> {
-    stage.act(
-        "Third crime: numbers changed under an officer's signature",
-        "This time the operator does not have the officer's key. He changes the numbers, leaves\n\
-         the old signature under them, and shows the copy to a monitor that has never seen the\n\
-         true log.",
-    );
-    let changed = |entry: &[u8]| Some(vec![forge::overwritten(entry, STOLEN)?]);
-    let copy = forge_copy(args, log, "overwritten", changed)?;
-    let copy = stage.serve(&copy, "127.0.0.1:0".parse().expect("an address"))?;
-    let monitor = ["monitor", "-p", "log/policy", "--state", "newcomer", "--once"];
-    let got = stage.run(&[&monitor[..], &["--url", copy.url.as_str()]].concat())?;
-    Ok(Charge {
-        crime: "numbers changed under an old signature",
-        proof: "replay: the log admitted what its rules refuse",
-        convicted: got == 19,
-    })
-}
-
-/// Writes a copy of the log beside the true one, with other entries in place of the first tally.
-fn forge_copy(
-    args: &DemoArgs,
-    log: &Running,
-    name: &str,
-    change: impl Fn(&[u8]) -> Option<Vec<bytes::Bytes>>,
-) -> Result<String, Failure> {
-    let fetch = Fetch::new(&log.url, &FetchLimits::default()).map_err(Failure::config)?;
-    let mut entries = forge::read_entries(&fetch)?;
-    let original = files::read(&args.dir.join("form.note"))?;
-    let place = entries.iter().position(|entry| *entry == original);
-    let changed = change(&original).zip(place);
-    let (changed, place) = changed.ok_or_else(|| {
-        Failure::new(Exit::Failure, "the demo's first form is not in the demo's log")
-    })?;
-    entries.splice(place..=place, changed);
-    let key = files::read_key(&args.dir.join("log/keys/log"))?;
-    forge::write_copy(&args.dir.join(name), &args.dir.join("log"), &entries, &key)?;
-    Ok(name.to_owned())
-}
-
-fn newest_evidence(dir: &Path) -> Result<String, Failure> {
-    let none = || Failure::new(Exit::Failure, "the monitor left no evidence");
-    let files = fs::read_dir(dir).map_err(|_| none())?;
-    let names = files.filter_map(|file| file.ok()?.file_name().into_string().ok());
-    names.filter(|name| name.ends_with(".evidence")).max().ok_or_else(none)
-}
-
-/// Says how each crime ended. Only if all were convicted is the demo a success.
-fn judge(charges: &[Charge], output: &Output) -> Exit {
+/// Says what came to light. Only if all of it did is the demo a success.
+fn judge(planted: &[Outcome], crimes: &[Outcome], output: &Output) -> Exit {
     output.text("\nVerdict\n");
-    for Charge { crime, proof, convicted } in charges {
-        let verdict = if *convicted { "convicted" } else { "NOT CONVICTED" };
-        output.text(format!("   {crime:<40} {verdict} by {proof}"));
+    for Outcome { what, word, by, holds } in planted.iter().chain(crimes) {
+        let verdict =
+            if *holds { (*word).to_owned() } else { format!("NOT {word}").to_uppercase() };
+        output.text(format!("   {what:<40} {verdict} by {by}"));
     }
-    let convicted = charges.iter().filter(|charge| charge.convicted).count();
+    let hold = |all: &[Outcome]| all.iter().filter(|outcome| outcome.holds).count();
+    let (found, convicted) = (hold(planted), hold(crimes));
     if output.is_json() {
-        output.result(String::new, &json!({"crimes": charges.len(), "convicted": convicted}));
+        let verdict = json!({
+            "convicted": convicted,
+            "crimes": crimes.len(),
+            "found": found,
+            "planted": planted.len(),
+        });
+        output.result(String::new, &verdict);
     }
-    if convicted == charges.len() { Exit::Ok } else { Exit::Failure }
+    let all = (found, convicted) == (planted.len(), crimes.len());
+    if all { Exit::Ok } else { Exit::Failure }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_all_of_it_is_a_success() {
+        let outcome = |holds| Outcome { what: "x", word: "found", by: String::new(), holds };
+        let judge = |planted: &[bool], crimes: &[bool]| {
+            let all = |holds: &[bool]| holds.iter().map(|h| outcome(*h)).collect::<Vec<_>>();
+            super::judge(&all(planted), &all(crimes), &Output::new(true))
+        };
+        assert_eq!(judge(&[true, true], &[true]), Exit::Ok);
+        assert_eq!(judge(&[true, false], &[true]), Exit::Failure);
+        assert_eq!(judge(&[true, true], &[false]), Exit::Failure);
+    }
 }

@@ -17,11 +17,12 @@ use serde_json::Value;
 
 use crate::cli::{
     exit::{Exit, Failure},
+    files,
     output::Output,
 };
 
 /// Lines of a command's output that are shown; the rest is in the files.
-const SHOWN_LINES_MAX: usize = 12;
+const SHOWN_LINES_MAX: usize = 30;
 
 /// How long a stop may go unnoticed.
 const NAP: Duration = Duration::from_millis(20);
@@ -34,6 +35,13 @@ pub struct Stage<'a> {
     /// Once true the story ends, and every server with it.
     stop: &'a AtomicBool,
     act: u32,
+}
+
+/// How a command ended, and what it said.
+struct Ended {
+    status: i32,
+    out: Vec<u8>,
+    err: Vec<u8>,
 }
 
 /// A `jejak serve` that ends with this value.
@@ -61,9 +69,67 @@ impl<'a> Stage<'a> {
         self.output.text(format!("{story}\n"));
     }
 
+    /// Tells what the monitor found, and which entries prove it.
+    pub fn finding(&self, finding: &Value) {
+        let [id, severity, unit, rule, detail] = ["id", "severity", "unit", "rule", "detail"]
+            .map(|f| finding[f].as_str().unwrap_or("-"));
+        let entries = finding["entries"].as_array().map_or(&[][..], Vec::as_slice);
+        let entries: Vec<String> = entries.iter().map(|entry| entry["index"].to_string()).collect();
+        self.output.text(format!("     {id} {severity}, unit {unit}: {rule}"));
+        detail.split("; ").for_each(|part| self.output.text(format!("       {part}")));
+        match &entries[..] {
+            [] => {}
+            [entry] => self.output.text(format!("       proven by entry {entry}")),
+            _ => self.output.text(format!("       proven by entries {}", entries.join(" and "))),
+        }
+        self.output.text("");
+    }
+
     /// Runs a command as the reader could, shows its output, and gives its exit status.
     pub fn run(&self, arguments: &[&str]) -> Result<i32, Failure> {
         self.output.text(format!("   $ jejak {}", arguments.join(" ")));
+        let Ended { status, out, err } = self.execute(arguments)?;
+        self.show(&(String::from_utf8_lossy(&out) + &*String::from_utf8_lossy(&err)), status);
+        Ok(status)
+    }
+
+    /// Runs a command with its results as JSON in a file, and gives exit status and results.
+    pub fn keep(&self, arguments: &[&str], file: &str) -> Result<(i32, Vec<Value>), Failure> {
+        self.output.text(format!("   $ jejak --json {} > {file}", arguments.join(" ")));
+        let Ended { status, out, err } = self.execute(&[&["--json"][..], arguments].concat())?;
+        self.write(file, &out)?;
+        self.show(&String::from_utf8_lossy(&err), status);
+        let results = out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let results = results.map(serde_json::from_slice).collect::<Result<_, _>>();
+        let results = results.map_err(|error| {
+            Failure::new(Exit::Failure, format!("the demo stops: {file} is no JSON: {error}"))
+        })?;
+        Ok((status, results))
+    }
+
+    /// Runs a command that must succeed and has one result, kept as JSON in a file.
+    pub fn ask(&self, arguments: &[&str], file: &str) -> Result<Value, Failure> {
+        let (status, mut results) = self.keep(arguments, file)?;
+        succeeded(status)?;
+        Ok(results.pop().unwrap_or_default())
+    }
+
+    /// Writes a file of the story.
+    pub fn write(&self, file: &str, bytes: &[u8]) -> Result<(), Failure> {
+        files::write(&self.path(file), bytes)
+    }
+
+    /// Writes an object as people write them.
+    pub fn write_json(&self, file: &str, object: &Value) -> Result<(), Failure> {
+        self.write(file, format!("{object:#}\n").as_bytes())
+    }
+
+    /// Where a file of the story is.
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.dir.join(file)
+    }
+
+    fn execute(&self, arguments: &[&str]) -> Result<Ended, Failure> {
         let mut child = Command::new(&self.program)
             .args(arguments)
             .current_dir(&self.dir)
@@ -75,20 +141,22 @@ impl<'a> Stage<'a> {
             .map_err(cannot_run)?;
         let [out, err] = [reader(child.stdout.take()), reader(child.stderr.take())];
         let ended = self.wait(&mut child).map_err(cannot_run)?;
-        let text = out.join().unwrap_or_default() + &err.join().unwrap_or_default();
+        let [out, err] = [out, err].map(|text| text.join().unwrap_or_default());
         if self.stop.load(Ordering::Relaxed) {
             return Err(Failure::new(Exit::Failure, "stopped before the story was told"));
         }
+        Ok(Ended { status: ended.code().unwrap_or(-1), out, err })
+    }
+
+    fn show(&self, text: &str, status: i32) {
         let lines: Vec<&str> = text.lines().collect();
         for line in lines.iter().take(SHOWN_LINES_MAX) {
-            self.output.text(format!("     {line}"));
+            self.output.text(format!("     {line}").trim_end());
         }
         if lines.len() > SHOWN_LINES_MAX {
             self.output.text(format!("     ... {} more lines", lines.len() - SHOWN_LINES_MAX));
         }
-        let status = ended.code().unwrap_or(-1);
         self.output.text(format!("     [exit {status}]\n"));
-        Ok(status)
     }
 
     /// Waits for a command, and ends it if the story is to stop.
@@ -114,13 +182,7 @@ impl<'a> Stage<'a> {
 
     /// Runs a command that must succeed for the story to go on.
     pub fn must(&self, arguments: &[&str]) -> Result<(), Failure> {
-        match self.run(arguments)? {
-            0 => Ok(()),
-            status => {
-                let message = format!("the demo stops: that command ended with exit {status}");
-                Err(Failure::new(Exit::Failure, message))
-            }
-        }
+        succeeded(self.run(arguments)?)
     }
 
     /// Serves the log in a directory of the stage, until the value is dropped.
@@ -167,18 +229,27 @@ fn terminate(child: &Child) {
     }
 }
 
+/// The story goes on only if its commands do what it says.
+fn succeeded(status: i32) -> Result<(), Failure> {
+    if status == 0 {
+        return Ok(());
+    }
+    let message = format!("the demo stops: that command ended with exit {status}");
+    Err(Failure::new(Exit::Failure, message))
+}
+
 fn cannot_run(error: io::Error) -> Failure {
     Failure::new(Exit::Internal, format!("cannot run: {error}"))
 }
 
 /// Reads a pipe to its end, so that it never fills.
-fn reader(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
+fn reader(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut pipe) = pipe {
             let _ = pipe.read_to_end(&mut bytes);
         }
-        String::from_utf8_lossy(&bytes).into_owned()
+        bytes
     })
 }
 
