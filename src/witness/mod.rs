@@ -109,7 +109,7 @@ pub enum StartError {
         /// The log.
         origin: String,
         /// What is wrong with it.
-        error: crate::client::FetchError,
+        error: Box<crate::client::FetchError>,
     },
     /// The system gives no thread.
     #[error("no thread: {0}")]

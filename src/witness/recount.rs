@@ -60,7 +60,8 @@ impl Recounter {
             return Err(StartError::NoPlace { origin });
         };
         let limits = FetchLimits { answer_time_max: ANSWER_TIME_MAX, ..FetchLimits::default() };
-        let fetch = Fetch::new(url, &limits).map_err(|error| StartError::Url { origin, error })?;
+        let fetch = Fetch::new(url, &limits)
+            .map_err(|error| StartError::Url { origin, error: Box::new(error) })?;
         let (asks, asked) = mpsc::sync_channel(WAITING_MAX);
         let stop = Arc::new(AtomicBool::new(false));
         let done = Arc::new(AtomicU64::new(0));
