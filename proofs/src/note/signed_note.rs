@@ -18,8 +18,8 @@ use super::{KeyId, VerifierKey, valid_name};
 pub const NOTE_SIGNATURES_MAX: usize = 64;
 
 /// Bytes of a note that are read where nothing else is said: 64 lines with an ML-DSA-44 signature
-/// (3.3 KB each, 3.5 KB under the longest name) fit, and 16 of the largest post-quantum ones in use
-/// (5 kB, 6.7 KB in base64).
+/// (3.3 KB each, 3.5 KB under the longest name) fit, and 16 of the largest post-quantum ones in
+/// use (5 kB, 6.7 KB in base64).
 pub const NOTE_LEN_MAX: usize = 256 * 1024;
 
 const DASH: &str = "\u{2014} ";

@@ -131,8 +131,8 @@ impl SigningKey {
     /// The key that `seed`, 32 uniformly random bytes, determines.
     ///
     /// # Errors
-    /// Fails if the name is not [valid](super::valid_name), or with [`KeyError::WrongKind`] if keys of
-    /// that kind do not sign notes.
+    /// Fails if the name is not [valid](super::valid_name), or with [`KeyError::WrongKind`] if keys
+    /// of that kind do not sign notes.
     pub fn from_seed(name: &str, kind: KeyKind, seed: [u8; SEED_LEN]) -> Result<Self, KeyError> {
         let seed = Zeroizing::new(seed);
         Self::from_secret(Secret::from_seed(name, kind, &seed)?)
