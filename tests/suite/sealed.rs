@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use axum::Router;
+use bytes::Bytes;
 use jejak::{
     log::{Log, Options},
     server::{Server, limits::Limits, router},
@@ -156,6 +157,42 @@ async fn a_state_comes_when_an_entry_has_waited_and_none_without_one() {
     served.sealed(&entry(4)).await;
     let states = check_states(&served.entries());
     assert!(states.len() >= 3 && states[0] == 1, "{states:?}");
+}
+
+// SPEC [C9]
+#[tokio::test]
+async fn an_entry_after_a_quiet_time_waits_as_long_as_any() {
+    let options = Options { seal_after: Some(Duration::from_millis(400)), ..OPTIONS };
+    let served = Served::new(&options).await;
+    served.sealed(&entry(3)).await;
+    sleep(Duration::from_millis(500)).await;
+    let logged = served.log.submit(entry(4).into()).await.unwrap();
+    // The tree of its own batch ends in it, not in a state.
+    let head = oracle::receipt(&logged.receipt, &entry(4), &election().policy).1;
+    assert_eq!(head.size, logged.index + 1);
+}
+
+// SPEC [C10]
+#[tokio::test]
+async fn many_entries_are_sealed_before_their_time() {
+    let served = Served::new(&RARELY).await;
+    served.submit(&entry(3)).await;
+    let mut last = leaf_hash(&entry(3));
+    let mut seq = 0;
+    while served.sizes().0 == 2 {
+        let batch: Vec<Bytes> = (0..1_000)
+            .map(|_| {
+                seq += 1;
+                let revision = election().revision(3, seq, last);
+                last = leaf_hash(&revision);
+                revision.into()
+            })
+            .collect();
+        let logged = served.log.submit_batch(batch).await.unwrap();
+        assert!(logged.results.iter().all(Result::is_ok));
+        assert!(seq < 60_000, "{seq} entries and no state");
+    }
+    assert!((49_000..=51_000).contains(&seq), "sealed after {seq} entries");
 }
 
 // SPEC [W21]
