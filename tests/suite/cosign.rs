@@ -112,7 +112,7 @@ async fn until_async<F: Future<Output = bool>>(mut done: impl FnMut() -> F) {
     }
 }
 
-// SPEC [J1] [J2] [J3]
+// SPEC [O1] [O2] [O3]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_quorum_has_cosigned_is_what_is_served() {
     let (fakes, policy) = three(&election().policy).await;
@@ -154,7 +154,7 @@ async fn what_a_quorum_has_cosigned_is_what_is_served() {
     served.stop().await;
 }
 
-// SPEC [J8]
+// SPEC [O8]
 #[tokio::test(flavor = "multi_thread")]
 async fn without_witnesses_entries_are_published_and_later_witnessed() {
     let (fakes, policy) = three(&election().policy).await;
@@ -190,7 +190,7 @@ async fn without_witnesses_entries_are_published_and_later_witnessed() {
     served.stop().await;
 }
 
-// SPEC [J1] [J6] [J11] [W20]
+// SPEC [O1] [O6] [O11] [W20]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_waits_for_its_witnesses_serves_and_takes_nothing() {
     let (fakes, policy) = three(&election().policy).await;
@@ -222,7 +222,7 @@ async fn a_log_that_waits_for_its_witnesses_serves_and_takes_nothing() {
     served.stop().await;
 }
 
-// SPEC [J4] [J11]
+// SPEC [O4] [O11]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_does_not_start_behind_what_a_witness_holds() {
     for objection in [Mode::Claims(1_000), Mode::Status(422)] {
@@ -237,7 +237,7 @@ async fn a_log_does_not_start_behind_what_a_witness_holds() {
     }
 }
 
-// SPEC [J11] [J10]
+// SPEC [O11] [O10]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_directory_and_a_copy_that_runs_beside_are_refused() {
     let (fakes, policy) = three(&election().policy).await;
@@ -269,7 +269,7 @@ async fn a_restored_directory_and_a_copy_that_runs_beside_are_refused() {
     served.stop().await;
 }
 
-// SPEC [J4] [J5] [J7] [J10]
+// SPEC [O4] [O5] [O7] [O10]
 #[tokio::test(flavor = "multi_thread")]
 async fn no_witness_ends_a_running_log_by_its_word_alone() {
     let (fakes, policy) = three(&election().policy).await;
@@ -325,7 +325,7 @@ async fn a_slow_witness_that_is_not_needed_delays_nobody() {
     served.stop().await;
 }
 
-// SPEC [J2] [W21]
+// SPEC [O2] [W21]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_witnessed_outlives_a_restart() {
     let (fakes, policy) = three(&election().policy).await;
@@ -367,7 +367,7 @@ fn faults(directory: &Directory, policy: &str) -> Vec<String> {
     report.findings.iter().map(|found| format!("{} {}", found.file, found.damage.code())).collect()
 }
 
-// SPEC [J9]
+// SPEC [O9]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_witnessed_head_that_is_not_the_logs_keeps_it_from_starting() {
     let (_fakes, policy) = three(&election().policy).await;
@@ -410,7 +410,7 @@ async fn a_witnessed_head_that_is_not_the_logs_keeps_it_from_starting() {
     }
 }
 
-// SPEC [J12] [J13]
+// SPEC [O12] [O13]
 #[tokio::test(flavor = "multi_thread")]
 async fn sealed_heads_carry_a_line_that_says_when() {
     let election = election();

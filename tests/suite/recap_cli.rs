@@ -160,7 +160,8 @@ fn what_does_not_verify_has_its_code() {
     let other = proof.replace("\"counters\":[100,", "\"counters\":[101,");
     let malformed = proof.replacen("{\"contest\"", "{ \"contest\"", 1);
     let (path, receipt) = proof.split_once("c2sp.org").unwrap();
-    let size = receipt.lines().nth_back(3).unwrap();
+    // Origin, size and root of the checkpoint follow the empty line.
+    let size = receipt.split_once("\n\n").unwrap().1.lines().nth(1).unwrap();
     let larger: u64 = size.parse::<u64>().unwrap() + 1;
     let unsigned = receipt.replace(&format!("\n{size}\n"), &format!("\n{larger}\n"));
     let unsigned = format!("{path}c2sp.org{unsigned}");
