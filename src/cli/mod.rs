@@ -9,6 +9,7 @@ mod evidence;
 mod exit;
 mod export;
 mod files;
+mod freeze;
 mod fsck;
 mod history;
 mod import;
@@ -68,6 +69,7 @@ enum Verb {
     Serve(serve::ServeArgs),
     Mandate(mandate::MandateArgs),
     Revoke(mandate::RevokeArgs),
+    Freeze(freeze::FreezeArgs),
     Submit(submit::SubmitArgs),
     Import(import::ImportArgs),
     Receipt(import::ReceiptArgs),
@@ -136,6 +138,7 @@ fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
         Verb::Completions(args) => docs::completions(&args, output),
         Verb::Demo(args) => demo::run(args, output),
         Verb::Export(args) => export::run(args, output),
+        Verb::Freeze(args) => freeze::run(args, output),
         Verb::Fsck(args) => fsck::run(args, output),
         Verb::History(args) => history::run(args, output),
         Verb::Import(args) => import::run(args, output),

@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use jejak_proofs::{
     merkle::Hash,
-    note::{Checkpoint, Evidence, Policy, Receipt, SigningKey},
+    note::{Checkpoint, Evidence, Policy, Receipt, SigningKey, UnverifiedCheckpoint},
 };
 
 use crate::{
@@ -73,6 +73,45 @@ async fn a_published_receipt_becomes_a_witnessed_one() {
     assert!(!said.stdout.contains("upgrade"), "{}", said.stdout);
     jejak(dir, &["verify", "-p", "log/policy", "two/form.note", "two/form.tlog-proof"]).exit(0);
     assert_eq!(serving.terminate().0, Some(0));
+}
+
+// SPEC [F1] [F2] [L7]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_frozen_log_ends_under_a_witnessed_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let (fakes, serving) = witnessed_log(dir).await;
+    let place = ["-p", "log/policy", "--url", &serving.url];
+    let submit = ["submit", "--witnessed", "10s", "-k", "officer.key", "form.json"];
+    jejak(dir, &[&submit[..], &place].concat()).exit(0);
+    let decision = Hash::new([7; 32]).to_string();
+    let why = ["--by", "log/keys/root", "--reason", "completed", "--decision", &decision];
+    let freeze = |more: &[&str]| jejak(dir, &[&["freeze"][..], &place, &why, more].concat());
+    freeze(&[]).exit(2);
+    freeze(&["--for-ever", "--sign-only", "-o", "later.note"]).exit(0);
+    let before = jejak(dir, &["verify", "later.note"]).exit(0);
+    assert!(before.stdout.contains("a freeze"), "{}", before.stdout);
+
+    let said = freeze(&["--for-ever"]).exit(0);
+    assert!(said.stdout.contains("frozen: "), "{}", said.stdout);
+    let policy = Policy::parse(&fs::read_to_string(dir.join("log/policy")).unwrap()).unwrap();
+    let last = fs::read(dir.join("freeze.checkpoint")).unwrap();
+    let last = policy.verify(UnverifiedCheckpoint::parse(&last).unwrap()).unwrap();
+    assert_eq!(last.head().size, receipt(dir, "freeze.tlog-proof").index + 2);
+    jejak(dir, &["verify", "-p", "log/policy", "freeze.note", "freeze.tlog-proof"]).exit(0);
+    // Again it only says what is so; anything else is refused, also after a restart.
+    freeze(&["--for-ever"]).exit(0);
+    let form = fs::read_to_string(dir.join("form.json")).unwrap();
+    fs::write(dir.join("late.json"), form.replace("31.001", "31.002")).unwrap();
+    let late = |url: &str| {
+        jejak(dir, &["submit", "-p", "log/policy", "--url", url, "-k", "officer.key", "late.json"])
+    };
+    assert!(late(&serving.url).exit(1).stderr.contains("log_frozen"));
+    serving.terminate();
+    fs::rename(dir.join("late.refused"), dir.join("late.note")).unwrap();
+    let again = Serving::start(dir, "log");
+    assert!(fakes.iter().all(|fake| fake.size() == last.head().size));
+    assert!(late(&again.url).exit(1).stderr.contains("log_frozen"));
 }
 
 // SPEC [L6]
