@@ -2,7 +2,7 @@
 //!
 //! It judges with [`judge`], a pure function; what it cosigned is durable before anyone sees the
 //! line; what a log signed and it refused is kept, because it may convict. A *recount* witness asks
-//! for more: it cosigns only what it replayed ([`recount`]).
+//! for more: it cosigns only what it replayed (`recount`).
 //!
 //! It names `proofs`, the state, and for the recount the client: it never runs a log's code.
 
