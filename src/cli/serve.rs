@@ -128,11 +128,13 @@ pub fn open(dir: &Path, options: &Options) -> Result<Log, Failure> {
         return Log::open_read_only(dir).map_err(|error| cannot_open(dir, &error));
     }
     let keys = dir.join("keys");
-    let note = files::read_key(&keys.join("log"))?;
-    // A log that was made before there was one, or for whom ML-DSA is too young.
-    let dated = keys.join("log-pq");
-    let timestamped = dated.exists().then(|| files::read_cosigning_key(&dated)).transpose()?;
-    let keys = LogKeys { note, timestamped };
+    let there = |name: &str| Some(keys.join(name)).filter(|path| path.exists());
+    let mut note = vec![files::read_key(&keys.join("log"))?];
+    // The key that will follow it: while their windows overlap, both sign.
+    note.extend(there("log-next").map(|path| files::read_key(&path)).transpose()?);
+    let dated = [there("log-pq"), there("log-pq-next")].into_iter().flatten();
+    let timestamped = dated.map(|path| files::read_cosigning_key(&path));
+    let keys = LogKeys { note, timestamped: timestamped.collect::<Result<_, _>>()? };
     Log::open(dir, keys, options).map_err(|error| cannot_open(dir, &error))
 }
 
@@ -144,7 +146,7 @@ fn cannot_open(dir: &Path, error: &OpenError) -> Failure {
         OpenError::Genesis => (Exit::Config, None),
         OpenError::KeyWindow { .. } => {
             let next = "put the key that `log_keys` of the manifest names for that size into";
-            (Exit::Config, Some(format!("{next} {}/keys/log", dir.display())))
+            (Exit::Config, Some(format!("{next} {}/keys/log-next", dir.display())))
         }
         OpenError::Store(StoreError::Locked { .. }) => (Exit::TryAgain, None),
         OpenError::Store(full) if full.is_out_of_space() => {

@@ -18,9 +18,7 @@ use std::{
     time::Duration,
 };
 
-use jejak_proofs::note::{
-    Checkpoint, CheckpointError, CosigningKey, Policy, SigningKey, UnverifiedCheckpoint,
-};
+use jejak_proofs::note::{Checkpoint, CheckpointError, CosigningKey, Policy, UnverifiedCheckpoint};
 use tokio::sync::watch;
 
 use super::{Shared, recovery::OpenError, sealed::SealedView, sequencer::Fatal};
@@ -28,21 +26,6 @@ use crate::{clock, store::Objects};
 
 /// How often the newest sealed head is signed, and cosigned, anew.
 pub const ENDORSE_EVERY: Duration = Duration::from_secs(60);
-
-/// The keys that sign for a log.
-#[derive(Clone, Debug)]
-pub struct LogKeys {
-    /// Signs every checkpoint.
-    pub note: SigningKey,
-    /// Adds a line with a time to sealed ones (C2SP tlog-cosignature).
-    pub timestamped: Option<CosigningKey>,
-}
-
-impl From<SigningKey> for LogKeys {
-    fn from(note: SigningKey) -> Self {
-        Self { note, timestamped: None }
-    }
-}
 
 /// What is known of a witness since the log was started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -210,11 +193,11 @@ impl Endorsement {
     }
 }
 
-/// A sealed head that the log's first key has signed, and the key that adds a time, if it may.
+/// A sealed head that the log has signed, and the keys that add a time.
 #[derive(Clone)]
 pub(super) struct ToSign {
     pub view: SealedView,
-    pub key: Option<Arc<CosigningKey>>,
+    pub keys: Vec<Arc<CosigningKey>>,
 }
 
 /// Signs sealed heads as they come, and the newest one, at first that of the start, again after
@@ -238,15 +221,18 @@ pub(super) fn run_notary(
     }
 }
 
-/// The sealed head under a checkpoint with the log's timestamped line, made now.
+/// The sealed head under a checkpoint with the log's timestamped lines, made now.
 fn timestamp(to_sign: &ToSign, policy: &Policy) -> Result<SealedView, Fatal> {
-    let ToSign { view, key } = to_sign;
-    let Some(key) = key else { return Ok(view.clone()) };
+    let ToSign { view, keys } = to_sign;
+    if keys.is_empty() {
+        return Ok(view.clone());
+    }
     let checkpoint = policy.verify_log(view.checkpoint.clone())?;
     let seconds = clock::now_ms() / 1_000;
-    let line = key.cosign(&checkpoint, seconds).map_err(|_| Fatal::Clock)?;
+    let lines = keys.iter().map(|key| key.cosign(&checkpoint, seconds));
+    let lines = lines.collect::<Result<Vec<_>, _>>().map_err(|_| Fatal::Clock)?;
     let vouched = (!policy.needs_witnesses()).then_some(seconds);
-    Ok(view.under(checkpoint.with_lines(&[line])?, vouched))
+    Ok(view.under(checkpoint.with_lines(&lines)?, vouched))
 }
 
 /// Reads the file `witnessed`: the newest checkpoint that a quorum cosigned before the log was

@@ -21,6 +21,7 @@ mod recovery;
 mod registers;
 mod sealed;
 mod sequencer;
+mod signers;
 mod view;
 mod window;
 
@@ -37,7 +38,7 @@ use std::{
 use bytes::Bytes;
 use jejak_proofs::{
     merkle::{BundleId, Hash, Plan, TileId, TreeHead, leaf_hash},
-    note::{Policy, Receipt, UnverifiedCheckpoint, VerifierKey},
+    note::{Policy, Receipt, UnverifiedCheckpoint},
     tally::KeyBook,
 };
 use serde_json::Value;
@@ -59,12 +60,13 @@ pub use self::{
     create::{CreateError, create, judge_genesis},
     description::{Description, Limits, ManifestInForce},
     edge::Edge,
-    endorse::{ENDORSE_EVERY, LogKeys, Standing},
+    endorse::{ENDORSE_EVERY, Standing},
     integrate::{Integrated, Mismatch, integrate, verify},
     pool::{POOL_BYTES_MAX, POOL_ENTRIES_MAX, TAKE_BYTES_MAX, TAKE_ENTRIES_MAX},
     recovery::{OpenError, Options, SEAL_AFTER},
     sealed::SealedView,
     sequencer::Fatal,
+    signers::LogKeys,
     view::{ReadError, View as Published},
 };
 use crate::store::{FRAME_LEN, LeafTable, Objects};
@@ -89,7 +91,6 @@ struct Shared {
     origin: String,
     dir: PathBuf,
     policy_text: String,
-    log_key: VerifierKey,
     objects: Objects,
     registers: Registers,
     pool: Pool,

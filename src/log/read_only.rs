@@ -36,7 +36,6 @@ pub(super) fn open(dir: &Path) -> Result<Log, OpenError> {
     };
     let origin = published.checkpoint.origin().to_owned();
     let lacks = || OpenError::LogKey(origin.clone());
-    let log_key = policy.log_keys(&origin).into_iter().next().ok_or_else(lacks)?;
     let genesis = policy.genesis(&origin).ok_or_else(lacks)?;
     let journal_dir = log_dir.join("journal");
     report_damage(&origin, &journal_dir, published.head);
@@ -64,8 +63,8 @@ pub(super) fn open(dir: &Path) -> Result<Log, OpenError> {
     let leaves = leaves.unwrap_or_else(|_| LeafTable::new());
     let witnessed = witnessed(&origin, &policy, &view, &objects);
     let endorsement = Endorsement::new(policy, false);
-    endorsement.begin(witnessed, sealed.map(|view| ToSign { view, key: None }).as_ref())?;
-    let opened = Opened { origin, log_dir, policy_text, endorsement, log_key, objects, view };
+    endorsement.begin(witnessed, sealed.map(|view| ToSign { view, keys: Vec::new() }).as_ref())?;
+    let opened = Opened { origin, log_dir, policy_text, endorsement, objects, view };
     Ok(Log(Arc::new(opened.share(leaves, KeyBook::new(), manifest, without))))
 }
 

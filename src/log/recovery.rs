@@ -15,11 +15,8 @@ use std::{
 
 use jejak_proofs::{
     merkle::{Hash, Plan, TreeHead, leaf_hash},
-    note::{
-        Checkpoint, CheckpointError, Policy, PolicyError, SigningKey, UnverifiedCheckpoint,
-        VerifierKey,
-    },
-    tally::{KeyBook, Ledger, Sealed},
+    note::{Checkpoint, CheckpointError, Policy, PolicyError, UnverifiedCheckpoint},
+    tally::{KeyBook, Ledger},
 };
 use tokio::sync::watch;
 
@@ -27,13 +24,14 @@ use super::{
     Log, ManifestInForce, Shared,
     derived::{self, Saved},
     edge::Edge,
-    endorse::{self, ENDORSE_EVERY, Endorsement, LogKeys, ToSign},
+    endorse::{self, ENDORSE_EVERY, Endorsement, ToSign},
     integrate::integrate,
     pool::Pool,
     rebuild::{edge_at, tile_prefix},
     registers::Registers,
     sealed::SealedView,
     sequencer::{Fatal, Sequencer, Stats},
+    signers::{LogKeys, Signers},
     view::{ReadError, View},
     window,
 };
@@ -151,7 +149,7 @@ impl From<Fatal> for OpenError {
             Fatal::LeafTable(error) => Self::LeafTable(error),
             Fatal::Checkpoint(error) => Self::Checkpoint(error),
             Fatal::Fork { size, .. } => Self::Fork { size },
-            Fatal::Mismatch(_) | Fatal::Clock | Fatal::State | Fatal::Panicked => {
+            Fatal::Mismatch(_) | Fatal::Clock | Fatal::Key | Fatal::State | Fatal::Panicked => {
                 Self::Root { first: 0 }
             }
         }
@@ -160,17 +158,9 @@ impl From<Fatal> for OpenError {
 
 pub(super) fn open(dir: &Path, keys: LogKeys, options: &Options) -> Result<Log, OpenError> {
     let (policy, policy_text) = read_policy(&dir.join("policy"))?;
-    let listed = |key: &VerifierKey| match policy.logs().any(|log| log.key == *key) {
-        true => Ok(key.to_string()),
-        false => Err(OpenError::LogKey(key.to_string())),
-    };
-    let LogKeys { note: key, timestamped } = keys;
-    let (origin, log_key) = (key.name().to_owned(), key.verifier());
-    listed(&log_key)?;
-    let timestamped = timestamped
-        .map(|key| listed(&key.verifier()).map(|vkey| (Arc::new(key), vkey)))
-        .transpose()?;
-    let genesis = policy.genesis(&origin).ok_or_else(|| OpenError::LogKey(log_key.to_string()))?;
+    let signers = Signers::new(keys, &policy)?;
+    let origin = signers.origin().to_owned();
+    let genesis = policy.genesis(&origin).ok_or_else(|| OpenError::LogKey(signers.vkeys()))?;
     let log_dir = dir.join("log");
     let lock = DirLock::acquire(&log_dir)?;
 
@@ -181,30 +171,28 @@ pub(super) fn open(dir: &Path, keys: LogKeys, options: &Options) -> Result<Log, 
     // it covers is there.
 
     // It does not leave memory before the manifest in force was asked about the key.
-    let checkpoint = Checkpoint::sign(edge.head(), &key).map_err(OpenError::Checkpoint)?;
+    let checkpoint = signers.draft(edge.head()).map_err(OpenError::Checkpoint)?;
     let view = View::new(checkpoint.into(), time_ms, edge);
     let held = policy.needs_witnesses() && !options.start_unwitnessed;
     let endorsement = Endorsement::new(policy, held);
-    let opened = Opened { origin, log_dir, policy_text, endorsement, log_key, objects, view };
-    let Ready { shared, ledger, snapshot, sealed } = opened.start(genesis, saved, &key)?;
-    window::put_checkpoint(&shared, &ledger, published)?;
+    let opened = Opened { origin, log_dir, policy_text, endorsement, objects, view };
+    let Ready { shared, ledger, snapshot, sealed } = opened.start(genesis, saved, &signers)?;
+    window::put_checkpoint(&shared, &ledger, &signers, published)?;
     let never = ledger.sealed().is_none();
     let mut sequencer = Sequencer {
-        timestamped,
+        signers,
         notary: None,
-        vkey: shared.log_key.to_string(),
         unsealed_since: (ledger.unsealed() > 0).then(Instant::now),
         seal_after: options.seal_after,
         no_room: None,
         shared,
         ledger,
         journal,
-        key,
         snapshot,
     };
     let sealed = sealed.map(|sealed| sequencer.to_sign(sealed));
     sequencer.shared.endorsement.begin(witnessed, sealed.as_ref())?;
-    if sequencer.timestamped.is_some() || sequencer.shared.endorsement.policy().needs_witnesses() {
+    if sequencer.signers.has_time() || sequencer.shared.endorsement.policy().needs_witnesses() {
         let every = options.endorse_every;
         sequencer.notary = Some(run_notary(&sequencer.shared, sealed, every));
     }
@@ -407,7 +395,6 @@ pub(super) struct Opened {
     pub log_dir: PathBuf,
     pub policy_text: String,
     pub endorsement: Endorsement,
-    pub log_key: VerifierKey,
     pub objects: Objects,
     pub view: View,
 }
@@ -436,7 +423,7 @@ impl Opened {
         self,
         genesis: Hash,
         saved: Result<Saved, &'static str>,
-        key: &SigningKey,
+        signers: &Signers,
     ) -> Result<Ready, OpenError> {
         let (view, objects) = (&self.view, &self.objects);
         let (ledger, from_snapshot) = derived::ledger(saved, &self.origin, view, objects)?;
@@ -446,7 +433,7 @@ impl Opened {
         let manifest = derived::manifest_in_force(&ledger, view, objects)?;
         let leaves = derived::leaf_table(view, objects)?;
         let keys = ledger.keys().clone();
-        let sealed = self.sealed(&ledger, key)?;
+        let sealed = self.sealed(&ledger, signers)?;
         let shared = Arc::new(self.share(leaves, keys, Some(manifest), Without::default()));
         let snapshot = if from_snapshot { ledger.size() } else { 0 };
         Ok(Ready { shared, ledger, snapshot, sealed })
@@ -454,15 +441,17 @@ impl Opened {
 
     /// The tree that ends in the newest state. A key that begins with a later size does not sign
     /// what the one before it signed.
-    fn sealed(&self, ledger: &Ledger, key: &SigningKey) -> Result<Option<SealedView>, OpenError> {
+    fn sealed(&self, ledger: &Ledger, signers: &Signers) -> Result<Option<SealedView>, OpenError> {
         let Some((state, election)) = ledger.sealed().zip(ledger.election()) else {
             return Ok(None);
         };
-        let vkey = self.log_key.to_string();
-        match election.manifest.log_key_counts(&vkey, state.state.size + 1) {
-            true => sealed_view(state, &self.view, &self.objects, key).map(Some),
-            false => Ok(None),
-        }
+        let size = state.state.size + 1;
+        let roots = self.view.prove(&self.objects, &Plan::root(size))?;
+        let root = *roots.first().ok_or_else(|| ReadError::Damaged("the tree".to_owned()))?;
+        let head = TreeHead { size, root };
+        // The end of a record, and signatures are deterministic: these bytes were published.
+        let checkpoint = signers.sign(head, &election.manifest).map_err(OpenError::Checkpoint)?;
+        Ok(checkpoint.map(|checkpoint| SealedView::older(checkpoint, state.clone())))
     }
 
     pub(super) fn share(
@@ -472,12 +461,11 @@ impl Opened {
         manifest: Option<ManifestInForce>,
         without: Without,
     ) -> Shared {
-        let Self { origin, log_dir, policy_text, endorsement, log_key, objects, view } = self;
+        let Self { origin, log_dir, policy_text, endorsement, objects, view } = self;
         Shared {
             origin,
             dir: log_dir,
             policy_text,
-            log_key,
             objects,
             registers: Registers::default(),
             pool: Pool::default(),
@@ -525,25 +513,6 @@ fn run(sequencer: Sequencer, lock: DirLock) -> Log {
     threads.extend([sequencing, syncing]);
     drop(threads);
     Log(shared)
-}
-
-/// The tree that ends in the newest state, under the checkpoint that was signed for it: it is the
-/// end of a record, and signatures are deterministic.
-fn sealed_view(
-    state: &Arc<Sealed>,
-    view: &View,
-    objects: &Objects,
-    key: &SigningKey,
-) -> Result<SealedView, OpenError> {
-    let size = state.state.size + 1;
-    if size == view.head.size {
-        return Ok(SealedView::new(view, state.clone()));
-    }
-    let roots = view.prove(objects, &Plan::root(size))?;
-    let root = *roots.first().ok_or_else(|| ReadError::Damaged("the tree".to_owned()))?;
-    let head = TreeHead { size, root };
-    let checkpoint = Checkpoint::sign(head, key).map_err(OpenError::Checkpoint)?;
-    Ok(SealedView::older(checkpoint, state.clone()))
 }
 
 /// Runs a thread whose failure, or panic, ends the log.

@@ -10,8 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use jejak_proofs::{
-    merkle::Hash,
-    note::{Checkpoint, CheckpointError, CosigningKey, SigningKey},
+    merkle::{Hash, TreeHead},
+    note::{Checkpoint, CheckpointError},
     tally::{
         Body, ChainHead, CheckedEntry, Election, Entry, Field, Key, Ledger, Outcome, Refusal,
         STATE_GAP_MAX, STATE_LEN_MAX,
@@ -26,6 +26,7 @@ use super::{
     integrate::{Integrated, Mismatch, integrate, verify},
     pool::{Candidate, Submission, Taken},
     sealed::SealedView,
+    signers::Signers,
     view::{ReadError, View},
 };
 use crate::{
@@ -77,6 +78,9 @@ pub enum Fatal {
         /// Entries of that tree.
         size: u64,
     },
+    /// No key of the log may sign a tree that was committed.
+    #[error("no key of the log may sign its newest tree")]
+    Key,
     /// The clock reads a time that no signature can have.
     #[error("the clock reads no time since 1970")]
     Clock,
@@ -93,9 +97,7 @@ pub(super) struct Sequencer {
     pub shared: Arc<Shared>,
     pub ledger: Ledger,
     pub journal: Journal,
-    pub key: SigningKey,
-    /// The log's key that signs with a time, and its vkey.
-    pub timestamped: Option<(Arc<CosigningKey>, String)>,
+    pub signers: Signers,
     /// Takes sealed heads, to sign them with a time. Dropped, it ends the notary.
     pub notary: Option<Sender<ToSign>>,
     /// Size of the newest snapshot.
@@ -106,8 +108,6 @@ pub(super) struct Sequencer {
     pub unsealed_since: Option<Instant>,
     /// Bytes for which there was no room on disk when they were last asked for.
     pub no_room: Option<u64>,
-    /// The vkey of `key`, as manifests name it.
-    pub vkey: String,
 }
 
 /// A batch that the ledger has admitted.
@@ -211,14 +211,15 @@ impl Sequencer {
             Err(_) => (true, true),
         };
         let (refused, left) = batch.into_iter().partition(|one| full && one.needs_room());
-        refuse_all(refused);
-        match (fatal, reserved) {
-            (true, Err(error)) => Err(error.into()),
-            (_, reserved) => {
-                self.note_room(framed_len, reserved);
-                Ok(left)
-            }
+        if fatal {
+            refuse_all(refused);
+            reserved?;
+            return Ok(left);
         }
+        // Known before anyone is told: whoever is refused finds the log not ready.
+        self.note_room(framed_len, reserved);
+        refuse_all(refused);
+        Ok(left)
     }
 
     /// Keeps whether there is room, and tells when that changes.
@@ -277,11 +278,17 @@ impl Sequencer {
         self.journal.append(&record)?;
         // Disk: the batch is committed, and survives a power cut. Nobody outside knows of it yet.
 
-        let checkpoint = Checkpoint::sign(record.head, &self.key)?;
+        let checkpoint = self.sign(record.head)?;
         let view = self.publish(grown, checkpoint, &record, admitted)?;
         // Disk: full tiles and `checkpoint` are in place, not synced; the journal has it all.
         // Memory: readers see the new tree.
         Ok(view)
+    }
+
+    /// Signs the head that the ledger stands at. Admission has asked whether a key may.
+    fn sign(&self, head: TreeHead) -> Result<Checkpoint, Fatal> {
+        let election = self.ledger.election().ok_or(Fatal::Key)?;
+        self.signers.sign(head, &election.manifest)?.ok_or(Fatal::Key)
     }
 
     /// Whether the batch that was just admitted must end in a state: an entry has waited for long
@@ -295,7 +302,7 @@ impl Sequencer {
     /// Ends a batch with the state that covers everything before it.
     fn append_state(&mut self, admitted: &mut Admitted) -> Result<(), Fatal> {
         let size = self.shared.view().head.size + admitted.entries.len() as u64 + 1;
-        let counts = |e: &Arc<Election>| e.manifest.log_key_counts(&self.vkey, size);
+        let counts = |e: &Arc<Election>| self.signers.may_sign(&e.manifest, size);
         if !self.ledger.election().is_some_and(counts) {
             return Ok(());
         }
@@ -375,7 +382,7 @@ impl Sequencer {
             Body::Manifest(new) => new,
             _ => &self.ledger.election()?.manifest,
         };
-        if manifest.log_key_counts(&self.vkey, size) {
+        if self.signers.may_sign(manifest, size) {
             log.key_ended.store(false, Ordering::Release);
             return None;
         }
@@ -390,10 +397,10 @@ impl Sequencer {
         if !log.key_ended.swap(true, Ordering::AcqRel) {
             tracing::error!(
                 log = log.origin,
-                key = self.vkey,
-                "no entry is taken: the manifest lets this key sign no tree of {size} entries. \
-                 Next: stop, put the key that `log_keys` names for that size into keys/log, list \
-                 it in the policy, and start again"
+                keys = self.signers.vkeys(),
+                "no entry is taken: the manifest lets no key of this log sign a tree of {size} \
+                 entries. Next: stop, put the key that `log_keys` names for that size into \
+                 keys/log-next, list it in the policy, and start again"
             );
         }
         Some(Rejection::beyond_key())
@@ -483,13 +490,11 @@ impl Sequencer {
         Ok(view)
     }
 
-    /// A sealed head, and the key that adds a time if the manifest in force lets it sign.
+    /// A sealed head, and the keys that add a time if the manifest in force lets them sign.
     pub fn to_sign(&self, view: SealedView) -> ToSign {
-        let counts = |vkey| {
-            self.ledger.election().is_some_and(|e| e.manifest.log_key_counts(vkey, view.head.size))
-        };
-        let key = self.timestamped.as_ref().filter(|(_, vkey)| counts(vkey));
-        ToSign { key: key.map(|(key, _)| key.clone()), view }
+        let election = self.ledger.election();
+        let keys = election.map(|e| self.signers.with_time(&e.manifest, view.head.size));
+        ToSign { keys: keys.unwrap_or_default(), view }
     }
 
     /// Drops journal segments that tiles and bundles have made redundant.

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use jejak::log::{
-    BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, BatchItem, CreateError, Log, OpenError, Rejection,
+    BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, BatchItem, CreateError, Log, LogKeys, OpenError, Rejection,
     SubmitError, judge_genesis,
 };
 use jejak_proofs::{
@@ -336,6 +336,42 @@ async fn a_key_signs_no_tree_outside_its_window() {
     assert_eq!(fs::read(crashed.log().join("checkpoint")).unwrap(), b"", "nothing was signed");
     crashed.open().unwrap().close().unwrap();
     Log::open(crashed.path(), new.clone(), &OPTIONS).unwrap().close().unwrap();
+}
+
+// SPEC [C7] [C15]
+#[tokio::test]
+async fn while_windows_overlap_both_keys_sign() {
+    let (directory, log) = log_of(4).await;
+    log.close().unwrap();
+    let (old, new) = (&election().log_key, &key(ORIGIN, "next"));
+    let policy = Policy::compose(&[old.verifier(), new.verifier()], None, &election().genesis);
+    fs::write(directory.path().join("policy"), policy.unwrap()).unwrap();
+    let keys = || LogKeys { note: vec![old.clone(), new.clone()], timestamped: vec![] };
+    let log = Log::open(directory.path(), keys(), &OPTIONS).unwrap();
+    let signed_by = |log: &Log| {
+        let by = |key: &SigningKey| {
+            log.published().checkpoint.clone().verify(ORIGIN, [&key.verifier()]).is_ok()
+        };
+        (log.published().head.size, by(old), by(new))
+    };
+    // The manifest in force names the old key alone.
+    assert_eq!(signed_by(&log), (4, true, false));
+    let overlap = election().rekeyed(vec![log_key(old, 0, Some(7)), log_key(new, 6, None)]);
+    let mut seen = Vec::new();
+    for entry in [overlap, entry(4), entry(5), entry(6)] {
+        assert!(log.submit(entry.into()).await.unwrap().new);
+        seen.push(signed_by(&log));
+    }
+    // A window ends before its `until`.
+    assert_eq!(seen, [(5, true, false), (6, true, true), (7, false, true), (8, false, true)]);
+    let vkeys = log.describe()["vkeys"].as_array().unwrap().len();
+    assert_eq!(vkeys, 2);
+    log.close().unwrap();
+    // The same bytes after a start.
+    let note = fs::read(directory.log().join("checkpoint")).unwrap();
+    let log = Log::open(directory.path(), keys(), &OPTIONS).unwrap();
+    assert_eq!(log.published().note.as_bytes(), note);
+    log.close().unwrap();
 }
 
 // SPEC [C7]

@@ -55,14 +55,14 @@ async fn recovers(directory: &Directory, size: u64, what: &str) {
     let log = directory.open().unwrap_or_else(|error| panic!("{what}: {error}"));
     let mut all = entries(size);
     check(&log, &all);
-    assert_eq!(log.submit(entry(800).into()).await.unwrap().index, size, "{what}");
-    all.push(entry(800));
+    assert_eq!(log.submit(entry(5_000).into()).await.unwrap().index, size, "{what}");
+    all.push(entry(5_000));
     let image = directory.crash();
     log.close().unwrap();
     for directory in [directory, &image] {
         let log = directory.open().unwrap_or_else(|error| panic!("{what}, again: {error}"));
         check_some(&log, &all, 50);
-        assert!(!log.submit(entry(800).into()).await.unwrap().new, "{what}");
+        assert!(!log.submit(entry(5_000).into()).await.unwrap().new, "{what}");
         log.close().unwrap();
     }
 }
@@ -497,7 +497,7 @@ async fn read_only_serves_what_was_published_and_touches_nothing() {
         check(&log, &entries(size));
         assert_eq!(*log.published().note, **note, "the checkpoint that was signed then");
         assert!(!log.status().accepting);
-        assert!(log.submit(entry(800).into()).await.is_err());
+        assert!(log.submit(entry(5_000).into()).await.is_err());
         log.close().unwrap();
         assert!(directory.files() == before);
     }

@@ -68,7 +68,7 @@ async fn a_published_receipt_becomes_a_witnessed_one() {
     // Whoever waits gets it at once.
     let form = fs::read_to_string(dir.join("form.json")).unwrap();
     fs::create_dir(dir.join("two")).unwrap();
-    fs::write(dir.join("two/form.json"), form.replace("31.001", "31.002")).unwrap();
+    fs::write(dir.join("two/form.json"), form.replace("3173001", "3173002")).unwrap();
     let said = submit(&["--witnessed", "10s", "-k", "officer.key", "two/form.json"]).exit(0);
     assert!(!said.stdout.contains("upgrade"), "{}", said.stdout);
     jejak(dir, &["verify", "-p", "log/policy", "two/form.note", "two/form.tlog-proof"]).exit(0);
@@ -102,7 +102,7 @@ async fn a_frozen_log_ends_under_a_witnessed_checkpoint() {
     // Again it only says what is so; anything else is refused, also after a restart.
     freeze(&["--for-ever"]).exit(0);
     let form = fs::read_to_string(dir.join("form.json")).unwrap();
-    fs::write(dir.join("late.json"), form.replace("31.001", "31.002")).unwrap();
+    fs::write(dir.join("late.json"), form.replace("3173001", "3173002")).unwrap();
     let late = |url: &str| {
         jejak(dir, &["submit", "-p", "log/policy", "--url", url, "-k", "officer.key", "late.json"])
     };
