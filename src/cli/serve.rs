@@ -140,10 +140,11 @@ pub fn open(dir: &Path, options: &Options) -> Result<Log, Failure> {
 
 fn cannot_open(dir: &Path, error: &OpenError) -> Failure {
     let (exit, next) = match error {
-        OpenError::Io { .. } | OpenError::Policy { .. } | OpenError::LogKey(_) => {
-            (Exit::Config, None)
-        }
-        OpenError::Genesis => (Exit::Config, None),
+        OpenError::Io { .. }
+        | OpenError::Policy { .. }
+        | OpenError::Windows { .. }
+        | OpenError::LogKey(_)
+        | OpenError::Genesis => (Exit::Config, None),
         OpenError::KeyWindow { .. } => {
             let next = "put the key that `log_keys` of the manifest names for that size into";
             (Exit::Config, Some(format!("{next} {}/keys/log-next", dir.display())))

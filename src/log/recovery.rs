@@ -15,7 +15,7 @@ use std::{
 
 use jejak_proofs::{
     merkle::{Hash, Plan, TreeHead, leaf_hash},
-    note::{Checkpoint, CheckpointError, Policy, PolicyError, UnverifiedCheckpoint},
+    note::{Checkpoint, CheckpointError, Policy, PolicyError, UnverifiedCheckpoint, WindowsError},
     tally::{KeyBook, Ledger},
 };
 use tokio::sync::watch;
@@ -91,6 +91,14 @@ pub enum OpenError {
         path: PathBuf,
         /// Where and why.
         source: PolicyError,
+    },
+    /// The windows of the policy's keys are none.
+    #[error("{}: {source}", path.display())]
+    Windows {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: WindowsError,
     },
     /// The policy does not list the key that signs.
     #[error("the policy does not list the log's key {0}")]
@@ -258,10 +266,17 @@ fn accept(
 pub(super) fn read_policy(path: &Path) -> Result<(Policy, String), OpenError> {
     let text = fs::read_to_string(path)
         .map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
-    match Policy::parse(&text) {
-        Ok(policy) => Ok((policy, text)),
-        Err(source) => Err(OpenError::Policy { path: path.to_owned(), source }),
-    }
+    let policy = Policy::parse(&text)
+        .map_err(|source| OpenError::Policy { path: path.to_owned(), source })?;
+    let path = path.with_file_name("policy.windows");
+    let policy = match fs::read(&path) {
+        Ok(windows) => policy
+            .with_windows(&windows)
+            .map_err(|source| OpenError::Windows { path: path.clone(), source })?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => policy,
+        Err(source) => return Err(OpenError::Io { path, source }),
+    };
+    Ok((policy, text))
 }
 
 /// What the file `checkpoint` says was published.

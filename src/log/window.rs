@@ -7,7 +7,8 @@ use jejak_proofs::{note::UnverifiedCheckpoint, tally::Ledger};
 use super::{Shared, recovery::OpenError, signers::Signers, view::View};
 
 /// Publishes the newest checkpoint at start-up, by the keys that the manifest in force lets sign
-/// it. A key that begins with the next entry goes on from the checkpoint that the one before it signed.
+/// it. A key that begins with the next entry goes on from the checkpoint that the one before it
+/// signed.
 pub(super) fn put_checkpoint(
     shared: &Shared,
     ledger: &Ledger,
