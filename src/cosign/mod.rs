@@ -54,6 +54,7 @@ pub fn start(log: &Log) -> Result<Cosigner, BadUrl> {
         witnesses,
         answers: receiver,
         round: None,
+        last: None,
         objection: false,
     };
     Ok(Cosigner { stop, rounds: tokio::spawn(rounds.run(stopped)) })
@@ -90,6 +91,8 @@ struct Rounds {
     busy: Vec<bool>,
     answers: mpsc::UnboundedReceiver<Answer>,
     round: Option<Round>,
+    /// The one before, whose last answers may still come.
+    last: Option<Round>,
     /// Whether a witness has claimed a head that this log does not have.
     objection: bool,
 }
@@ -125,7 +128,8 @@ impl Rounds {
     fn begin(&mut self) {
         let Some(view) = self.heads.borrow_and_update().clone() else { return };
         let again = Instant::now() + RETRY_AFTER;
-        self.round = Some(Round { view, lines: BTreeMap::new(), quorum: false, again });
+        let next = Round { view, lines: BTreeMap::new(), quorum: false, again };
+        self.last = self.round.replace(next);
         self.ask();
     }
 
@@ -172,11 +176,11 @@ impl Rounds {
             standing.cosigned += 1;
             standing.fault.clear();
         });
-        let Some(round) = &mut self.round else { return };
         // A cosignature is over the head, whichever lines stood below it.
-        if round.view.head != view.head {
+        let rounds = [&mut self.round, &mut self.last].into_iter().flatten();
+        let Some(round) = rounds.into_iter().find(|round| round.view.head == view.head) else {
             return;
-        }
+        };
         round.lines.insert(witness.to_owned(), lines);
         let all: Vec<String> = round.lines.values().flatten().cloned().collect();
         let (log, view) = (self.log.clone(), round.view.clone());

@@ -259,12 +259,16 @@ impl Log {
     }
 
     async fn sequence(&self, entries: Vec<Bytes>) -> Result<Sequenced, SubmitError> {
-        if self.0.without.writer || self.0.endorsement.is_held() {
+        if self.0.without.writer {
             return Err(SubmitError::Unavailable);
         }
         let candidates = admission::check(self.0.clone(), entries).await?;
         let (answer, receiver) = oneshot::channel();
         let submission = Submission { candidates, answer };
+        // What is logged, and what is no entry, is answered as ever.
+        if self.is_held() && submission.needs_room() {
+            return Err(SubmitError::Unavailable);
+        }
         self.0.pool.push(submission)?;
         receiver.await.unwrap_or(Err(SubmitError::Unavailable))
     }

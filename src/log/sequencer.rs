@@ -136,6 +136,10 @@ impl Sequencer {
             }
             self.save_snapshot_when_due();
         }
+        // Stopped from outside: nothing more is signed.
+        if self.shared.fatal.borrow().is_some() {
+            return Ok(());
+        }
         // A clean stop: everything is sealed, and what the next start can skip is saved and synced.
         self.seal()?;
         self.save_snapshot();

@@ -201,6 +201,8 @@ async fn a_log_that_waits_for_its_witnesses_serves_and_takes_nothing() {
     sleep(Duration::from_millis(100)).await;
     assert!(served.log.is_held(), "one of three is no quorum");
     served.post(entry(1), "wait=1").await.refused(503, "unavailable", "held");
+    assert_eq!(served.post(entry(0), "wait=1").await.status, 200, "it is logged");
+    served.post(b"no entry".to_vec(), "wait=1").await.refused(400, "malformed", "held");
     let ready = served.get("/readyz").await;
     ready.refused(503, "unavailable", "held");
     assert!(ready.text().contains("witnesses"), "{}", ready.text());
@@ -301,7 +303,10 @@ async fn no_witness_ends_a_running_log_by_its_word_alone() {
     let Fatal::Fork { witness, size } = &*served.stopped().await else { panic!("another cause") };
     assert_eq!((witness.as_str(), *size), ("w2", 3));
     assert!(!served.log.status().accepting);
-    served.stop().await;
+    // Nothing is signed after that, not even what a clean stop would.
+    let before = fs::read(served.directory.log().join("checkpoint")).unwrap();
+    let directory = served.stop().await;
+    assert_eq!(fs::read(directory.log().join("checkpoint")).unwrap(), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
