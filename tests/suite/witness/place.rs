@@ -68,7 +68,18 @@ pub trait Place {
 
 /// Sends one request: a `POST` if there is a body.
 pub fn send(url: &str, body: Option<&[u8]>) -> Reply {
-    try_send(url, body).unwrap_or_else(|error| panic!("{url}: {error}"))
+    // A server may answer a long body and close before it has read it all, and the answer is then
+    // sometimes lost with the connection.
+    let long = body.is_some_and(|body| body.len() > 64 << 10);
+    let mut tries = if long { 50 } else { 1 };
+    loop {
+        tries -= 1;
+        match try_send(url, body) {
+            Ok(reply) => return reply,
+            Err(ureq::Error::Io(_)) if tries > 0 => {}
+            Err(error) => panic!("{url}: {error}"),
+        }
+    }
 }
 
 /// The same to a witness that may be killed meanwhile.
