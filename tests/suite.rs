@@ -20,6 +20,8 @@ mod fetch;
 mod fixture;
 #[path = "suite/fsck.rs"]
 mod fsck;
+#[path = "suite/go.rs"]
+mod go;
 #[path = "suite/hostile.rs"]
 mod hostile;
 #[path = "suite/http.rs"]

@@ -5,6 +5,7 @@ mod attest;
 mod demo;
 mod docs;
 mod draft;
+mod elsewhere;
 mod evidence;
 mod exit;
 mod export;

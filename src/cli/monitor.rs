@@ -22,6 +22,7 @@ use serde_json::{Map, Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
+    elsewhere::{self, Around},
     exit::{Exit, Failure},
     files::{self, JudgeArgs},
     import::Sheet,
@@ -31,8 +32,8 @@ use crate::{
     client::{Fetch, FetchLimits, source::Source},
     clock,
     monitor::{
-        ContestSummary, Finding, MemoryError, Monitor, NotALog, OpenError, PollError, Published,
-        Rule, Standing, Verdict, Watch, until_sealed,
+        ContestSummary, Finding, MemoryError, Monitor, NotALog, OpenError, Place, PollError,
+        Published, Rule, Standing, Verdict, Watch, until_sealed,
     },
     state::{State, StateError},
 };
@@ -59,7 +60,7 @@ pub struct MonitorArgs {
     policy: JudgeArgs,
     /// The directory that remembers; made if there is none.
     #[arg(long, value_name = "DIR")]
-    state: PathBuf,
+    pub state: PathBuf,
     /// Where the log answers; from the policy's log line if not given.
     #[arg(long)]
     url: Option<String>,
@@ -73,6 +74,13 @@ pub struct MonitorArgs {
     /// older or none is stale (exit 17).
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     max_age: Option<Duration>,
+    /// A head that the log signed and showed to others, and does not serve for this long, is a
+    /// finding (L5).
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_time)]
+    pub unserved_after: Duration,
+    /// A log that gives no answer for this long is a finding (L6).
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_time)]
+    pub silent_after: Duration,
     /// Ends with exit 1 if there are findings of this severity or above.
     #[arg(long, value_name = "SEVERITY")]
     fail_on: Option<FailOn>,
@@ -117,14 +125,17 @@ pub fn run(args: MonitorArgs, output: &Output) -> Result<Exit, Failure> {
     })?;
     let source = Fetch::new(url, &FetchLimits::default())
         .map_err(|error| Failure::config(format!("{url}: {error}")))?;
+    let witnesses = elsewhere::witnesses(&policy)?;
+    let places = elsewhere::places(&source, &witnesses, origin);
     let stop = stop_on_signals()?;
-    follow(&args, &source, &policy, &stop, output)
+    follow(&args, &source, &places, &policy, &stop, output)
 }
 
 /// The monitor over any source, until it is stopped or cannot go on.
 fn follow(
     args: &MonitorArgs,
     source: &impl Source,
+    places: &[Place<'_>],
     policy: &Policy,
     stop: &AtomicBool,
     output: &Output,
@@ -152,12 +163,15 @@ fn follow(
     }
     let mut last = None;
     let mut reported = None;
+    let mut around = Around::new(args, places);
     let exit = loop {
         let polled = monitor.poll(&watch);
         if let Some(bar) = bar.take() {
             bar.finish_and_clear();
         }
+        let answered = !matches!(polled, Err(PollError::Unreachable(_) | PollError::NotALog(_)));
         let exit = settle(args, &mut monitor, polled, &mut last, &watch, output)?;
+        let exit = around.look(&mut monitor, answered, exit, &watch, output)?;
         if args.once || stop.load(Ordering::Relaxed) || exit.is_some_and(is_final) {
             break exit;
         }
@@ -178,12 +192,12 @@ fn follow(
     let fails = args.fail_on.is_some_and(|level| worst >= Some(level.into()));
     let fallback = if fails { Exit::Failure } else { Exit::Ok };
     let exit = verdict.or(exit).unwrap_or(fallback);
-    conclude(&monitor, exit, output);
+    conclude(&monitor, &around, exit, output);
     Ok(exit)
 }
 
 /// The last that a monitor says: what was found, and each contest in numbers.
-fn conclude<S: Source>(monitor: &Monitor<'_, S>, exit: Exit, output: &Output) {
+fn conclude<S: Source>(monitor: &Monitor<'_, S>, around: &Around<'_>, exit: Exit, output: &Output) {
     output.text(monitor.summary());
     let contests = monitor.contests();
     let spoken: Vec<_> = contests.iter().filter(|contest| contest.spoken_of()).collect();
@@ -199,6 +213,7 @@ fn conclude<S: Source>(monitor: &Monitor<'_, S>, exit: Exit, output: &Output) {
         };
         let summary = json!({
             "contests": spoken.iter().map(by_id).collect::<Map<_, _>>(),
+            "elsewhere": around.json(),
             "exit": exit as u8,
             "findings": monitor.summary().json(),
             "summary": only,
@@ -347,7 +362,7 @@ fn open_failure(dir: &Path, error: &OpenError) -> Failure {
 }
 
 /// A state that cannot be read is an alarm: beginning anew would be to trust the log blindly.
-fn state_failure(dir: &Path, error: &StateError) -> Failure {
+pub fn state_failure(dir: &Path, error: &StateError) -> Failure {
     let message = format!("state {}: {error}", dir.display());
     match error {
         StateError::Busy => Failure::new(Exit::TryAgain, message),

@@ -88,7 +88,7 @@ fn each_once(dirs: &[PathBuf]) -> Result<(), Failure> {
 }
 
 /// Asks for SIGTERM when the parent ends: nobody else would end a child of a killed process.
-fn end_with(parent: i32) -> Result<(), Failure> {
+pub fn end_with(parent: i32) -> Result<(), Failure> {
     set_parent_process_death_signal(Some(Signal::TERM))
         .map_err(|error| Failure::new(Exit::Internal, format!("signals: {error}")))?;
     // It may have ended before.

@@ -19,7 +19,7 @@ use super::{
     files::{self, PolicyArg},
     key,
     output::Output,
-    serve::{runtime, stop_signal, trace},
+    serve::{end_with, runtime, stop_signal, trace},
 };
 use crate::{
     clock,
@@ -124,6 +124,9 @@ struct ServeArgs {
     /// Log-signed requests of one log at once.
     #[arg(long, value_name = "N", default_value_t = Rate::default().burst)]
     burst: u32,
+    /// End when this parent of the process does, however it ends: for the demo.
+    #[arg(long, value_name = "PID", hide = true)]
+    with_parent: Option<i32>,
 }
 
 pub fn run(args: WitnessArgs, output: &Output) -> Result<Exit, Failure> {
@@ -278,6 +281,9 @@ fn list(args: &ListArgs, output: &Output) -> Result<Exit, Failure> {
 }
 
 fn serve(args: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
+    if let Some(parent) = args.with_parent {
+        end_with(parent)?;
+    }
     trace(output);
     let (key, memory) = open(&args.dir)?;
     let recounts = memory.statement() == Statement::Recounted;

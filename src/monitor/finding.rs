@@ -82,6 +82,8 @@ pub enum Rule {
     /// L1: a checkpoint by a key that does not count for its size. States know rules by their
     /// place, so new ones come last.
     LogKey,
+    /// L6: the log gives no answer.
+    Silent,
 }
 
 /// What a critical finding convicts the log of, the worst first.
@@ -104,6 +106,7 @@ impl Rule {
             Self::Stale => "L3",
             Self::Root => "L4",
             Self::Withheld => "L5",
+            Self::Silent => "L6",
             Self::Refused => "S1",
             Self::Chain => "S2",
             Self::Manifest => "S4",
@@ -137,7 +140,7 @@ impl Rule {
             Self::Fork | Self::Rollback | Self::Genesis | Self::Signature => Severity::Critical,
             Self::Root | Self::Refused | Self::Chain | Self::State => Severity::Critical,
             Self::Personal | Self::LogKey => Severity::Critical,
-            Self::Stale | Self::Withheld | Self::Manifest => Severity::High,
+            Self::Stale | Self::Withheld | Self::Silent | Self::Manifest => Severity::High,
             Self::Revision | Self::RevisedBelow | Self::Withdrawn => Severity::High,
             Self::Differ | Self::Document => Severity::High,
             Self::Declared | Self::Children | Self::Published => Severity::High,
@@ -191,6 +194,7 @@ impl Rule {
             Self::A11 => "one digit would repair the sum of the votes",
             Self::OtherForm => "the form breaks a rule",
             Self::LogKey => "a checkpoint is signed by a key that does not count for its size",
+            Self::Silent => "the log gives no answer",
         }
     }
 
@@ -221,6 +225,7 @@ impl Rule {
                 | Self::Stale
                 | Self::Root
                 | Self::Withheld
+                | Self::Silent
         )
     }
 }

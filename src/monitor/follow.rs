@@ -4,7 +4,7 @@
 //! tile, a bundle or an old head may come from something between us and the log: it is a report.
 
 use jejak_proofs::{
-    merkle::{BundleId, Frontier, Hash, Plan, TILE_WIDTH, leaf_hash, parse_bundle},
+    merkle::{BundleId, Frontier, Hash, Plan, TILE_WIDTH, leaf_hash, parse_bundle, prefix_roots},
     note::{Checkpoint, CheckpointFault, Evidence, NOTE_LEN_MAX, UnverifiedCheckpoint},
 };
 
@@ -95,13 +95,7 @@ impl<S: Source> Monitor<'_, S> {
         watch: &Watch<'_>,
     ) -> Result<PollError, PollError> {
         let (old, new) = (head.head(), known.head());
-        if old.size > 0 && self.memory.head_at(old.size)? != old {
-            let plan = Plan::prefix(old.size, new.size).expect("0 < old < new");
-            let nodes = plan.nodes().iter().map(|node| self.memory.node(*node));
-            let hashes = plan.combine(&nodes.collect::<Result<Vec<_>, _>>()?);
-            let hashes = hashes.expect("one hash for each node");
-            let evidence = Evidence::inconsistent(head, known, hashes);
-            let name = format!("inconsistent-{}-{}", old.size, new.size);
+        if let Some((evidence, name)) = self.older_contradiction(head, known)? {
             return self.convict(&evidence, &name, watch);
         }
         let name = format!("reports/rollback-{}-{}.checkpoint", new.size, old.size);
@@ -113,8 +107,26 @@ impl<S: Source> Monitor<'_, S> {
         Ok(self.end(Finding::of_log(Rule::Rollback, detail), watch))
     }
 
+    /// Evidence out of our own leaf hashes, if a head smaller than the followed one is of another
+    /// history; and a name for it.
+    pub(super) fn older_contradiction(
+        &self,
+        older: &Checkpoint,
+        known: &Checkpoint,
+    ) -> Result<Option<(Evidence, String)>, StateError> {
+        let (old, new) = (older.head(), known.head());
+        if old.size == 0 || self.memory.head_at(old.size)? == old {
+            return Ok(None);
+        }
+        let plan = Plan::prefix(old.size, new.size).expect("0 < old < new");
+        let nodes = plan.nodes().iter().map(|node| self.memory.node(*node));
+        let hashes = plan.combine(&nodes.collect::<Result<Vec<_>, _>>()?);
+        let hashes = hashes.expect("one hash for each node");
+        Ok(Some(inconsistent(older, known, hashes)))
+    }
+
     /// Writes evidence, after checking it as others will.
-    fn convict(
+    pub(super) fn convict(
         &mut self,
         evidence: &Evidence,
         name: &str,
@@ -145,9 +157,8 @@ impl<S: Source> Monitor<'_, S> {
             Some(fault) => fault,
         };
         if let Some(known) = known.filter(|known| known.head().size > 0)
-            && let Some(evidence) = self.contradiction(known, head)?
+            && let Relation::Contradicts(evidence, name) = self.relation(known, head)?
         {
-            let name = format!("inconsistent-{}-{}", known.head().size, want.size);
             return Err(self.convict(&evidence, &name, watch)?);
         }
         let from_bundles = self.read_leaves(want.size, watch, Self::leaves_of_bundles);
@@ -248,24 +259,42 @@ impl<S: Source> Monitor<'_, S> {
         Ok(all)
     }
 
-    /// Evidence out of the log's own tiles, if they lead to the new root and show that the old
-    /// tree in it had another root than the one that the log signed before.
-    fn contradiction(
+    /// How two signed heads, neither of them empty, stand to each other by the tiles that the log
+    /// serves for the larger one.
+    pub(super) fn relation(
         &self,
-        known: &Checkpoint,
-        head: &Checkpoint,
-    ) -> Result<Option<Evidence>, PollError> {
-        let (old, new) = (known.head(), head.head());
+        older: &Checkpoint,
+        newer: &Checkpoint,
+    ) -> Result<Relation, PollError> {
+        let (old, new) = (older.head(), newer.head());
         let plan = Plan::prefix(old.size, new.size).expect("0 < old < new");
         let hashes = match source::combine(self.source, &plan, new.size) {
             Ok(hashes) => hashes,
             Err(ServeError::Unreachable(error)) => return Err(PollError::Unreachable(error)),
-            Err(_) => return Ok(None),
+            Err(_) => return Ok(Relation::Unproven),
         };
-        let evidence = Evidence::inconsistent(known, head, hashes);
+        if prefix_roots(old.size, new.size, &hashes) == Ok((old.root, new.root)) {
+            return Ok(Relation::Fits);
+        }
+        let (evidence, name) = inconsistent(older, newer, hashes);
         let convicts = evidence.verify_under(self.policy).is_ok();
-        Ok(convicts.then_some(evidence))
+        Ok(if convicts { Relation::Contradicts(evidence, name) } else { Relation::Unproven })
     }
+}
+
+/// How two signed heads stand to each other.
+pub(super) enum Relation {
+    /// They are of one history.
+    Fits,
+    /// They cannot both be true; the evidence, and a name for it.
+    Contradicts(Evidence, String),
+    /// What the log serves shows neither.
+    Unproven,
+}
+
+fn inconsistent(older: &Checkpoint, newer: &Checkpoint, hashes: Vec<Hash>) -> (Evidence, String) {
+    let name = format!("inconsistent-{}-{}", older.head().size, newer.head().size);
+    (Evidence::inconsistent(older, newer, hashes), name)
 }
 
 /// Why leaf hashes did not lead to a head.

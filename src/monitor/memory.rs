@@ -3,9 +3,9 @@
 //!
 //! In its directory: `checkpoint` (the whole signed head), `leaves` (32 bytes an entry), `ledger`
 //! and `documents` (snapshots, only there to save time), `current` (what was said of the state of
-//! affairs, so that it is not said twice), `register/<sha256>`, `evidence/`, `reports/`, and in `db`
-//! one record of progress with the findings. What is derived may be lost; the rest is read whole or
-//! not at all.
+//! affairs, so that it is not said twice), `register/<sha256>`, `evidence/`, `reports/`, and in
+//! `db` one record of progress with the findings, and one of the heads that others were shown.
+//! What is derived may be lost; the rest is read whole or not at all.
 
 use std::io;
 
@@ -16,7 +16,7 @@ use jejak_proofs::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
-use super::{finding::Finding, report::Summary};
+use super::{elsewhere::Seen, finding::Finding, report::Summary};
 use crate::state::{HashFile, State, StateError};
 
 /// Findings in one value of the database.
@@ -27,6 +27,7 @@ const LEAVES_AT_ONCE: usize = 1 << 16;
 
 const RECORD: &str = "monitor";
 const CHECKPOINT: &str = "checkpoint";
+const SEEN: &str = "elsewhere";
 
 /// Why a directory cannot be used to follow this log.
 #[derive(Debug, thiserror::Error)]
@@ -185,6 +186,20 @@ impl Memory {
         self.record = record;
         findings.iter().for_each(|finding| self.summary.add(finding.rule));
         Ok(())
+    }
+
+    /// What is remembered of the heads that others were shown.
+    pub fn seen(&self) -> Result<Seen, StateError> {
+        let bytes = self.state.get(SEEN)?;
+        bytes.map_or_else(|| Ok(Seen::default()), |bytes| decode(SEEN, &bytes))
+    }
+
+    /// Remembers it, if it is something else than before.
+    pub fn see(&self, seen: &Seen) -> Result<(), StateError> {
+        if self.seen()? == *seen {
+            return Ok(());
+        }
+        self.state.commit(&[(SEEN.to_owned(), encode(seen))])
     }
 
     /// Leaf hashes from `start` on.

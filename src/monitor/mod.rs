@@ -11,6 +11,7 @@ mod affairs;
 mod audit;
 mod current;
 mod documents;
+mod elsewhere;
 mod fields;
 mod finding;
 mod follow;
@@ -37,6 +38,7 @@ use crate::{
 
 pub use self::{
     affairs::{Published, survey},
+    elsewhere::{Patience, Place, Sight},
     finding::{FieldNumbers, Finding, Proof, Revision, Rule, Side, Verdict, severity_word},
     memory::{MemoryError, bundle_of},
     report::Summary,
@@ -140,6 +142,8 @@ pub struct Monitor<'a, S> {
     run: Summary,
     /// The last finding about what was served, so that polling does not repeat it.
     last: Option<Finding>,
+    /// What was said in this run of a log that is silent or serves less than it signed.
+    complaints: Vec<Finding>,
     /// What holds at the head that was audited last.
     affairs: Option<Affairs>,
     /// What held when it was said last, by a part of a hash.
@@ -167,6 +171,7 @@ impl<'a, S: Source> Monitor<'a, S> {
             auditor: None,
             run: Summary::default(),
             last: None,
+            complaints: Vec::new(),
             affairs: None,
             known,
             published: None,

@@ -4,6 +4,8 @@
 mod affairs;
 #[path = "monitor/election.rs"]
 pub mod election;
+#[path = "monitor/elsewhere.rs"]
+mod elsewhere;
 #[path = "monitor/fake.rs"]
 pub mod fake;
 #[path = "monitor/heads.rs"]

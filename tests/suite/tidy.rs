@@ -103,7 +103,6 @@ const LONG_LINES: &[(&str, usize)] = &[
     ("src/cli/init.rs", 1),
     ("src/cli/output.rs", 1),
     ("src/cli/verify.rs", 3),
-    ("src/monitor/memory.rs", 1),
     ("src/monitor/report.rs", 1),
     ("tests/suite/election.rs", 1),
     ("tests/suite/fsck.rs", 1),

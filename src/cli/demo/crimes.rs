@@ -1,9 +1,12 @@
 //! Three crimes of an operator who has the log's key and every file, each with its proof.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::{
-    DemoArgs, Outcome, forge,
+    DemoArgs, Outcome, WITNESSES, forge,
     stage::{Running, Stage},
 };
 use crate::{
@@ -44,20 +47,30 @@ fn rewrite_history(
     let officer = files::read_key(&args.dir.join("officer.key"))?;
     let changed = |entry: &[u8]| Some(vec![forge::resigned(entry, STOLEN, &officer)?]);
     let copy = forge_copy(args, log, "rewritten", changed)?;
+    stage.tell("He shows the copy to the witnesses, for their signatures. They know another head:");
+    let refused = stage.run(&["serve", &copy, "--listen", "127.0.0.1:0"])?;
+    stage.tell("They keep what convicts him. So does the log: it lets no such copy start.");
+    let kept = newest_evidence(&args.dir.join(WITNESSES[0]).join("state/evidence"))?;
+    let kept = kept.strip_prefix(&args.dir).unwrap_or(&kept).display().to_string();
+    let witnessed = stage.run(&["verify", "-p", "log/policy", &kept])?;
+    stage.tell(
+        "So he serves it without witnesses. The monitor that followed the true log looks again:",
+    );
+    forge::forget_witnesses(&args.dir.join(&copy))?;
     let copy = stage.serve(&copy, "127.0.0.1:0".parse().expect("an address"))?;
-    stage.tell("The monitor that followed the true log looks again:");
     let url = ["--url", copy.url.as_str()];
     let monitor = ["monitor", "-p", "log/policy", "--state", "watch", "--once"];
     let seen = stage.run(&[&monitor[..], &url].concat())?;
-    let evidence = newest_evidence(&args.dir.join("watch").join("evidence"))?;
+    let evidence = newest_evidence(&args.dir.join("watch/evidence"))?;
+    let evidence = evidence.strip_prefix(&args.dir).unwrap_or(&evidence).display().to_string();
     stage.tell("The evidence convicts by itself; whoever has the policy can check it, offline:");
-    let evidence = format!("watch/evidence/{evidence}");
     let judged = stage.run(&["verify", "-p", "log/policy", &evidence])?;
     Ok(Outcome {
         what: "an old result rewritten",
         word: "convicted",
-        by: "evidence: two signed heads that cannot both be true".to_owned(),
-        holds: (seen, judged) == (16, 0),
+        by: "evidence, of a monitor and of a witness: two signed heads that cannot both be true"
+            .to_owned(),
+        holds: (refused, witnessed, seen, judged) == (16, 0, 16, 0),
     })
 }
 
@@ -69,6 +82,7 @@ fn drop_form(stage: &mut Stage<'_>, args: &DemoArgs, log: &Running) -> Result<Ou
          the log to what it signed.",
     );
     let copy = forge_copy(args, log, "dropped", |_| Some(Vec::new()))?;
+    forge::forget_witnesses(&args.dir.join(&copy))?;
     let copy = stage.serve(&copy, "127.0.0.1:0".parse().expect("an address"))?;
     let files = ["form.note", "form.tlog-proof", "--against", copy.url.as_str()];
     let got = stage.run(&[&["verify", "-p", "log/policy"][..], &files].concat())?;
@@ -88,19 +102,26 @@ fn overwrite_numbers(
     stage.act(
         "Third crime: numbers changed under an officer's signature",
         "This time the operator does not have the officer's key. He changes the numbers, leaves\n\
-         the old signature under them, and shows the copy to a monitor that has never seen the\n\
-         true log.",
+         the old signature under them, and shows the copy to somebody who has never seen the true\n\
+         log. But the witnesses have:",
     );
     let changed = |entry: &[u8]| Some(vec![forge::overwritten(entry, STOLEN)?]);
     let copy = forge_copy(args, log, "overwritten", changed)?;
-    let copy = stage.serve(&copy, "127.0.0.1:0".parse().expect("an address"))?;
-    let monitor = ["monitor", "-p", "log/policy", "--state", "newcomer", "--once"];
-    let got = stage.run(&[&monitor[..], &["--url", copy.url.as_str()]].concat())?;
+    forge::forget_witnesses(&args.dir.join(&copy))?;
+    let serving = stage.serve(&copy, "127.0.0.1:0".parse().expect("an address"))?;
+    let look = |policy: &str, state: &str| {
+        let monitor = ["monitor", "-p", policy, "--state", state, "--once"];
+        stage.run(&[&monitor[..], &["--url", serving.url.as_str()]].concat())
+    };
+    let newcomer = look("log/policy", "newcomer")?;
+    stage.tell("Even if there were no witnesses at all, every entry is replayed:");
+    let alone = look(&format!("{copy}/policy"), "alone")?;
     Ok(Outcome {
         what: "numbers changed under an old signature",
         word: "convicted",
-        by: "replay: the log admitted what its rules refuse".to_owned(),
-        holds: got == 19,
+        by: "the witnesses' heads; and by replay: the log admitted what its rules refuse"
+            .to_owned(),
+        holds: (newcomer, alone) == (16, 19),
     })
 }
 
@@ -125,9 +146,21 @@ fn forge_copy(
     Ok(name.to_owned())
 }
 
-fn newest_evidence(dir: &Path) -> Result<String, Failure> {
-    let none = || Failure::new(Exit::Failure, "the monitor left no evidence");
-    let files = fs::read_dir(dir).map_err(|_| none())?;
-    let names = files.filter_map(|file| file.ok()?.file_name().into_string().ok());
-    names.filter(|name| name.ends_with(".evidence")).max().ok_or_else(none)
+/// The newest evidence anywhere below a directory.
+fn newest_evidence(dir: &Path) -> Result<PathBuf, Failure> {
+    fn below(dir: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            match path.is_dir() {
+                true => below(&path, found),
+                false => found.push(path),
+            }
+        }
+    }
+    let mut files = Vec::new();
+    below(dir, &mut files);
+    let evidence =
+        files.into_iter().filter(|file| file.extension().is_some_and(|e| e == "evidence"));
+    let none = || Failure::new(Exit::Failure, format!("no evidence in {}", dir.display()));
+    evidence.max().ok_or_else(none)
 }

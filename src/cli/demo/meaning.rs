@@ -8,7 +8,7 @@ use jejak_proofs::{
 use serde_json::{Value, json};
 
 use super::{
-    Outcome,
+    Outcome, WAIT,
     election::{self, Election, Station},
     stage::Stage,
 };
@@ -279,7 +279,7 @@ fn mandate(stage: &Stage<'_>, by: &str, role: &str, unit: &str, key: &str) -> Re
 }
 
 fn submit(stage: &Stage<'_>, key: &str, form: &str) -> Result<(), Failure> {
-    stage.must(&[&["submit"][..], &POLICY, &["-k", key, form]].concat())
+    stage.must(&[&["submit"][..], &POLICY, &["--witnessed", WAIT, "-k", key, form]].concat())
 }
 
 /// Lets the monitor look again, tells what it found that is new, and gives it.

@@ -49,6 +49,13 @@ pub struct DemoArgs {
     once: bool,
 }
 
+/// How long a submission may wait for the witnesses.
+const WAIT: &str = "20s";
+
+/// The witnesses: who they are, and who of them replays every entry.
+const WITNESSES: [&str; 3] = ["w1", "w2", "w3"];
+const RECOUNT: &str = "w3";
+
 /// Something that was planted, and whether it came to light.
 struct Outcome {
     what: &'static str,
@@ -66,7 +73,7 @@ pub fn run(args: DemoArgs, output: &Output) -> Result<Exit, Failure> {
     // Before the first server starts: none may outlive the story.
     let stop = monitor::stop_on_signals()?;
     let mut stage = Stage::new(&args.dir, output, &stop)?;
-    let log = found(&mut stage, &args, &election)?;
+    let (log, witnesses) = found(&mut stage, &args, &election)?;
     submit(&mut stage, &args, &election)?;
     audit(&mut stage)?;
     let found = meaning::tell(&mut stage, &election)?;
@@ -90,7 +97,7 @@ pub fn run(args: DemoArgs, output: &Output) -> Result<Exit, Failure> {
         log.url
     ));
     stage.linger();
-    drop(log);
+    drop((log, witnesses));
     Ok(exit)
 }
 
@@ -109,19 +116,47 @@ fn clear(dir: &Path) -> Result<(), Failure> {
     files::write(&dir.join(MARK), b"jejak demo may replace this directory.\n")
 }
 
-fn found(stage: &mut Stage<'_>, args: &DemoArgs, election: &Election) -> Result<Running, Failure> {
+fn found(
+    stage: &mut Stage<'_>,
+    args: &DemoArgs,
+    election: &Election,
+) -> Result<(Running, Vec<Running>), Failure> {
     stage.act(
-        "A log is founded",
+        "A log is founded, and three witnesses with it",
+        "A witness signs a head of the log only if it extends what it signed before, so nobody\n\
+         can be shown another history. The third one also replays every entry first.",
+    );
+    let mut witnesses = Vec::new();
+    for name in WITNESSES {
+        let key_name = format!("witness.example/{name}");
+        let init = ["witness", "init", name, "--name", &key_name];
+        let recount = if name == RECOUNT { &["--recount"][..] } else { &[] };
+        let made = stage.ask(&[&init[..], recount].concat(), &format!("{name}.json"))?;
+        let address = free_address(SocketAddr::from((args.listen.ip(), 0)))?;
+        let vkey = made["vkey"].as_str().unwrap_or_default();
+        let line = format!("{name} {vkey} http://{address}");
+        witnesses.push((name, recount, address, line));
+    }
+    stage.tell(
         "An authority lists its 1,000 polling stations and makes keys. Everyone else needs one\n\
-         small file, the policy, whose fingerprint fits on a sheet of paper.",
+         small file, the policy, whose fingerprint fits on a sheet of paper. It demands the\n\
+         cosignatures of two of the three.",
     );
     files::write(&args.dir.join("units.csv"), election.units_csv().as_bytes())?;
     let address = free_address(args.listen)?;
     let url = format!("http://{address}/election");
     let contest = "president=01,02,03";
-    let init = ["init", "log", "--origin", ORIGIN, "--units", "units.csv"];
-    stage.must(&[&init[..], &["--contest", contest, "--url", &url]].concat())?;
-    stage.serve("log", address)
+    let mut init = vec!["init", "log", "--origin", ORIGIN, "--units", "units.csv"];
+    init.extend(["--contest", contest, "--url", &url, "--quorum", "2"]);
+    witnesses.iter().for_each(|(.., line)| init.extend(["--witness", line]));
+    stage.must(&init)?;
+    let mut running = Vec::new();
+    for (name, recount, address, _) in &witnesses {
+        stage.must(&["witness", "add-log", name, "-p", "log/policy"])?;
+        let serve = [&["witness", "serve", name][..], recount].concat();
+        running.push(stage.start(name, &serve, *address)?);
+    }
+    Ok((stage.serve("log", address)?, running))
 }
 
 fn submit(stage: &mut Stage<'_>, args: &DemoArgs, election: &Election) -> Result<(), Failure> {
@@ -137,9 +172,11 @@ fn submit(stage: &mut Stage<'_>, args: &DemoArgs, election: &Election) -> Result
     stage.must(&[&["mandate"][..], &policy, &["--by", "commission.key"], &officer].concat())?;
     stage.write_json("form.json", &election.stations[0].form())?;
     stage.tell(
-        "The officer types in the form. It is signed, logged, and a receipt comes back as a file.",
+        "The officer types in the form. It is signed, logged and cosigned by witnesses, and a\n\
+         receipt comes back as a file.",
     );
-    stage.must(&[&["submit"][..], &policy, &["-k", "officer.key", "form.json"]].concat())?;
+    let form = ["--witnessed", WAIT, "-k", "officer.key", "form.json"];
+    stage.must(&[&["submit"][..], &policy, &form].concat())?;
     stage.tell("The receipt is checked without the log, from the policy alone:");
     stage.must(&[&["verify"][..], &policy, &["form.note", "form.tlog-proof"]].concat())?;
     stage.tell(

@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -23,6 +23,9 @@ use crate::cli::{
 
 /// Lines of a command's output that are shown; the rest is in the files.
 const SHOWN_LINES_MAX: usize = 30;
+
+/// How long a command may take, also one that should refuse to serve.
+const COMMAND_TIME_MAX: Duration = Duration::from_secs(120);
 
 /// How long a stop may go unnoticed.
 const NAP: Duration = Duration::from_millis(20);
@@ -159,13 +162,14 @@ impl<'a> Stage<'a> {
         self.output.text(format!("     [exit {status}]\n"));
     }
 
-    /// Waits for a command, and ends it if the story is to stop.
+    /// Waits for a command, and ends it if the story is to stop or it takes too long.
     fn wait(&self, child: &mut Child) -> io::Result<ExitStatus> {
+        let started = Instant::now();
         loop {
             if let Some(status) = child.try_wait()? {
                 return Ok(status);
             }
-            if self.stop.load(Ordering::Relaxed) {
+            if self.stop.load(Ordering::Relaxed) || started.elapsed() > COMMAND_TIME_MAX {
                 terminate(child);
                 return child.wait();
             }
@@ -187,13 +191,24 @@ impl<'a> Stage<'a> {
 
     /// Serves the log in a directory of the stage, until the value is dropped.
     pub fn serve(&self, log: &str, listen: SocketAddr) -> Result<Running, Failure> {
-        self.output.text(format!("   $ jejak serve {log} &"));
+        self.start(log, &["serve", log], listen)
+    }
+
+    /// Starts the server of a directory of the stage, until the value is dropped.
+    pub fn start(
+        &self,
+        name: &str,
+        command: &[&str],
+        listen: SocketAddr,
+    ) -> Result<Running, Failure> {
+        self.output.text(format!("   $ jejak {} &", command.join(" ")));
         let fail = |error: io::Error| Failure::new(Exit::Internal, format!("serve: {error}"));
-        let trace = File::create(self.dir.join(format!("{log}.serve.log"))).map_err(fail)?;
+        let trace = File::create(self.dir.join(format!("{name}.serve.log"))).map_err(fail)?;
         let parent = std::process::id().to_string();
         let mut child = Command::new(&self.program)
-            .args(["--json", "serve", log, "--listen", &listen.to_string()])
-            .args(["--with-parent", &parent])
+            .arg("--json")
+            .args(command)
+            .args(["--listen", &listen.to_string(), "--with-parent", &parent])
             .current_dir(&self.dir)
             .stdout(Stdio::piped())
             .stderr(trace)
@@ -208,7 +223,7 @@ impl<'a> Stage<'a> {
         thread::spawn(move || lines.for_each(drop));
         let running = Running { child, url: url.unwrap_or_default() };
         if running.url.is_empty() {
-            let message = format!("{log} is not served: see {log}.serve.log");
+            let message = format!("{name} is not served: see {name}.serve.log");
             return Err(Failure::new(Exit::Failure, message));
         }
         self.output.text(format!("     {}\n", running.url));
