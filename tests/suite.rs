@@ -10,6 +10,8 @@ mod demo;
 mod directory;
 #[path = "suite/election.rs"]
 mod election;
+#[path = "suite/evidence.rs"]
+mod evidence;
 #[path = "suite/export.rs"]
 mod export;
 #[path = "suite/fake_witness.rs"]

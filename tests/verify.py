@@ -6,6 +6,7 @@
     verify.py log POLICY URL              fetch everything, recompute everything
     verify.py replay ORIGIN FILE DIR      apply the entries of a file, framed as in a bundle, with
                                           the registers in a directory; show every state
+    verify.py evidence POLICY FILE...     do these files convict the log?
     verify.py selftest                    known answers of the standards
 
 Plain Python 3.9 or later; signatures need the package `cryptography`. Exit codes as `jejak`:
@@ -23,6 +24,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+import evidence
 import ledger
 import notes
 import recap
@@ -196,7 +198,8 @@ class Policy:
         need, members = self.members[name]
         return sum(self.met(member, seen) for member in members) >= need
 
-    def verify(self, checkpoint):
+    def verify_log(self, checkpoint):
+        """Whether the log signed; the witnesses are not asked."""
         keys = [key for key in self.logs if key.name == checkpoint.origin]
         try:
             signed = checkpoint.note.signed_by(keys)
@@ -204,6 +207,9 @@ class Policy:
             raise Failure(LOG_SIGNATURE, "a signature of the log does not verify") from None
         if not signed:
             raise Failure(LOG_SIGNATURE, "no key of the policy signed the checkpoint")
+
+    def verify(self, checkpoint):
+        self.verify_log(checkpoint)
         seen = set()
         for name, key in self.witnesses.items():
             for line in checkpoint.note.lines:
@@ -459,6 +465,22 @@ def replay(origin, file, directory):
             print(f"state {index} {book.recap.root().hex()}")
 
 
+def verify_evidence(policy_path, *paths):
+    """Says of each file what it convicts of; ends with 1 if one of them convicts of nothing."""
+    judge = evidence.Judge(sys.modules[__name__], Policy(read(policy_path).decode()))
+    innocent = 0
+    for path in paths:
+        try:
+            kind, origin, rule = judge.judge(read(path))
+        except (evidence.Innocent, Failure, Refused, ValueError, KeyError, TypeError) as why:
+            innocent += 1
+            print(f"innocent: {why}")
+        else:
+            print(f"{kind} convicts {origin} by {rule}")
+    if innocent:
+        raise Failure(FAILURE, f"{innocent} of {len(paths)} files convict of nothing")
+
+
 def read(path):
     try:
         with open(path, "rb") as file:
@@ -561,6 +583,8 @@ COMMANDS = {
 
 def main(arguments):
     command = COMMANDS.get((arguments[0], len(arguments) - 1)) if arguments else None
+    if arguments[:1] == ["evidence"] and len(arguments) > 2:
+        command = verify_evidence
     if command is None:
         print(__doc__, file=sys.stderr)
         return USAGE

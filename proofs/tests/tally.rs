@@ -5,6 +5,7 @@
 //! there must leave the ledger as it was.
 
 mod tally {
+    mod breaches;
     mod canonical;
     mod chains;
     mod form;

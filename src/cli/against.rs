@@ -6,10 +6,9 @@
 use std::path::Path;
 
 use jejak_proofs::{
+    evidence::Evidence,
     merkle::{ENTRY_LEN_MAX, Frontier, Hash, Plan, TileId, leaf_hash, parse_bundle, prefix_roots},
-    note::{
-        Checkpoint, CheckpointError, Evidence, NOTE_LEN_MAX, Policy, Receipt, UnverifiedCheckpoint,
-    },
+    note::{Checkpoint, CheckpointError, NOTE_LEN_MAX, Policy, Receipt, UnverifiedCheckpoint},
 };
 use serde::Deserialize;
 use serde_json::json;

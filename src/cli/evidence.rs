@@ -3,17 +3,18 @@
 use std::path::Path;
 
 use jejak_proofs::{
-    merkle::Hash,
-    note::{CheckpointFault, Conviction, Evidence, EvidenceError, Policy},
+    evidence::{Conviction, Evidence, EvidenceError},
+    note::{CheckpointFault, Policy},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     exit::{Exit, Failure},
     output::Output,
 };
 
-/// Judges an evidence file with nothing but the log keys of the policy. Exit 0: it convicts.
+/// Judges an evidence file with nothing but the log keys and the genesis of the policy. Exit 0: it
+/// convicts.
 pub fn verify(
     path: &Path,
     bytes: &[u8],
@@ -22,7 +23,7 @@ pub fn verify(
 ) -> Result<Exit, Failure> {
     let evidence = Evidence::parse(bytes)
         .map_err(|error| Failure::new(Exit::Failure, format!("{}: {error}", path.display())))?;
-    if origin(&evidence).is_some_and(|origin| policy.log_keys(origin).is_empty()) {
+    if policy.log_keys(evidence.origin()).is_empty() {
         let message = format!("{}: evidence about another log than the policy's", path.display());
         return Err(Failure::config(message).next("pass the policy of the log that it accuses"));
     }
@@ -33,28 +34,16 @@ pub fn verify(
     output.result(
         || {
             format!(
-                "convicted: {conviction}\n\
-                 Both checkpoints carry valid signatures of the log, and at most one can be true. \
-                 This\nneeds no trust in whoever made the file, only in the policy's log keys."
+                "convicted: {conviction}\nby: {} ([{}] of SPEC.md)\n{}\n\
+                 This needs no trust in whoever made the file, only in the policy.",
+                conviction.kind(),
+                conviction.rule(),
+                why(&conviction)
             )
         },
-        &json!({
-            "convicted": true,
-            "kind": kind(&conviction),
-            "origin": conviction.origin(),
-            "heads": heads(&conviction).map(|(size, root)| json!({"size": size, "root": root})),
-        }),
+        &described(&conviction),
     );
     Ok(Exit::Ok)
-}
-
-/// Whom it accuses.
-fn origin(evidence: &Evidence) -> Option<&str> {
-    match evidence {
-        Evidence::TwoRoots { first, .. } => Some(first.origin()),
-        Evidence::Inconsistent { older, .. } => Some(older.origin()),
-        _ => None,
-    }
 }
 
 fn exit_of(error: &EvidenceError) -> Exit {
@@ -68,21 +57,43 @@ fn exit_of(error: &EvidenceError) -> Exit {
     }
 }
 
-fn kind(conviction: &Conviction) -> &'static str {
+/// What makes the file convict.
+const fn why(conviction: &Conviction) -> &'static str {
     match conviction {
-        Conviction::TwoRoots { .. } => "two_roots",
-        Conviction::Inconsistent { .. } => "inconsistent",
-        _ => "unknown",
+        Conviction::BadEntry { .. } | Conviction::BrokenChain { .. } => {
+            "The checkpoint carries a valid signature of the log, the entries are proved to be in \
+             its\ntree, and no log that keeps the rules holds them."
+        }
+        _ => "Both checkpoints carry valid signatures of the log, and at most one can be true.",
     }
 }
 
-/// What the log signed, twice.
-fn heads(conviction: &Conviction) -> [(u64, Hash); 2] {
-    match conviction {
-        Conviction::TwoRoots { size, roots: [a, b], .. } => [(*size, *a), (*size, *b)],
-        Conviction::Inconsistent { older, newer, .. } => {
-            [(older.size, older.root), (newer.size, newer.root)]
+fn described(conviction: &Conviction) -> Value {
+    let mut object = json!({
+        "convicted": true,
+        "kind": conviction.kind(),
+        "origin": conviction.origin(),
+        "rule": conviction.rule(),
+    });
+    let head = |size, root| json!({"size": size, "root": root});
+    let entry = |index, leaf| json!({"index": index, "leaf": leaf});
+    let (name, list) = match conviction {
+        Conviction::TwoRoots { size, roots: [a, b], .. } => {
+            ("heads", [head(*size, a), head(*size, b)].to_vec())
         }
-        other => unreachable!("every kind of evidence has two heads: {other}"),
-    }
+        Conviction::Inconsistent { older, newer, .. } => {
+            ("heads", [head(older.size, &older.root), head(newer.size, &newer.root)].to_vec())
+        }
+        Conviction::BadEntry { index, leaf, breach, .. } => {
+            object["detail"] = json!(breach.to_string());
+            ("entries", [entry(*index, leaf)].to_vec())
+        }
+        Conviction::BrokenChain { entries, breach, .. } => {
+            object["detail"] = json!(breach.to_string());
+            ("entries", entries.iter().map(|(index, leaf)| entry(*index, leaf)).collect())
+        }
+        _ => return object,
+    };
+    object[name] = json!(list);
+    object
 }

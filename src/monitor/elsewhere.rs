@@ -7,8 +7,9 @@
 use std::{thread, time::Duration};
 
 use jejak_proofs::{
+    evidence::Evidence,
     merkle::{Plan, TreeHead, prefix_roots},
-    note::{Checkpoint, Evidence, NOTE_LEN_MAX, Policy, UnverifiedCheckpoint},
+    note::{Checkpoint, NOTE_LEN_MAX, Policy, UnverifiedCheckpoint},
 };
 use serde::{Deserialize, Serialize};
 

@@ -4,8 +4,9 @@
 //! tile, a bundle or an old head may come from something between us and the log: it is a report.
 
 use jejak_proofs::{
+    evidence::Evidence,
     merkle::{BundleId, Frontier, Hash, Plan, TILE_WIDTH, leaf_hash, parse_bundle, prefix_roots},
-    note::{Checkpoint, CheckpointFault, Evidence, NOTE_LEN_MAX, UnverifiedCheckpoint},
+    note::{Checkpoint, CheckpointFault, NOTE_LEN_MAX, UnverifiedCheckpoint},
 };
 
 use super::{

@@ -2,8 +2,9 @@
 //! (C2SP tlog-witness, "add-checkpoint").
 
 use jejak_proofs::{
+    evidence::Evidence,
     merkle::{ConsistencyError, TreeHead},
-    note::{AddCheckpoint, Checkpoint, CheckpointError, Evidence, SignedNote, VerifierKey},
+    note::{AddCheckpoint, Checkpoint, CheckpointError, SignedNote, VerifierKey},
 };
 
 /// Bytes of the signed text of a checkpoint that are taken: extension lines are not recommended,

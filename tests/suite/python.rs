@@ -40,7 +40,7 @@ pub fn python() -> Option<PathBuf> {
     None
 }
 
-fn run(python: &Path, script: &str, args: &[&str]) -> Output {
+pub fn run(python: &Path, script: &str, args: &[&str]) -> Output {
     let script = root().join("tests").join(script);
     Command::new(python).arg("-B").arg(script).args(args).output().unwrap()
 }

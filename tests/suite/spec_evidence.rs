@@ -1,8 +1,9 @@
 //! Rules of SPEC.md on evidence, against the log of the worked example.
 
 use jejak_proofs::{
+    evidence::{Evidence, EvidenceError},
     merkle::{Hash, TreeHead, leaf_hash, node_hash},
-    note::{Checkpoint, Evidence, EvidenceError, KeyKind, SigningKey},
+    note::{Checkpoint, KeyKind, SigningKey},
 };
 
 use super::spec_example::{Example, ORIGIN};

@@ -14,6 +14,10 @@ const LAYERS: &[(&str, &[&str])] = &[
             "log::",
         ],
     ),
+    // Evidence stands over the other rooms of the judge.
+    ("proofs/src/merkle", &["crate::note", "crate::tally", "crate::evidence"]),
+    ("proofs/src/note", &["crate::tally", "crate::evidence"]),
+    ("proofs/src/tally", &["crate::evidence"]),
     // Files are the truth: the store knows bytes and trees, no ledger, no signatures, no HTTP.
     (
         "src/store",

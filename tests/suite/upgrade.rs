@@ -3,8 +3,9 @@
 use std::{fs, path::Path, time::Duration};
 
 use jejak_proofs::{
+    evidence::Evidence,
     merkle::Hash,
-    note::{Checkpoint, Evidence, Policy, Receipt, SigningKey, UnverifiedCheckpoint},
+    note::{Checkpoint, Policy, Receipt, SigningKey, UnverifiedCheckpoint},
 };
 
 use crate::{

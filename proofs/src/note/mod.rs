@@ -1,5 +1,4 @@
-//! C2SP signed notes: keys, checkpoints, cosignatures, policies, receipts; and the evidence that
-//! convicts a log out of what it signed.
+//! C2SP signed notes: keys, checkpoints, cosignatures, policies, receipts.
 //!
 //! Whatever was read but not verified has a type of its own ([`SignedNote`],
 //! [`UnverifiedCheckpoint`], [`Receipt`]); a [`Checkpoint`] exists only if its signature verified
@@ -8,7 +7,6 @@
 mod add_checkpoint;
 mod checkpoint;
 mod cosignature;
-mod evidence;
 mod key;
 mod policy;
 mod policy_parser;
@@ -22,7 +20,6 @@ mod windows;
 pub use add_checkpoint::{ADD_CHECKPOINT_PROOF_LEN_MAX, AddCheckpoint, AddCheckpointError};
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointFault, UnverifiedCheckpoint};
 pub use cosignature::{COSIGNATURE_TIME_MAX, CosigningKey};
-pub use evidence::{Conviction, EVIDENCE_LEN_MAX, Evidence, EvidenceError, EvidencePart};
 pub use key::{KeyError, KeyId, KeyIdError, KeyKind, SignatureError, VerifierKey, Weakness};
 pub use key::{ML_DSA_NAME_LEN_MAX, ML_DSA_PUBLIC_KEY_LEN, ML_DSA_SIGNATURE_LEN};
 pub use key::{PUBLIC_KEY_LEN, SIGNATURE_LEN, valid_name};

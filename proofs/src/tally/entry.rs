@@ -286,6 +286,13 @@ impl Entry {
         Ok(())
     }
 
+    /// Whether the line of this key verifies; `None` if no line has its name and key id.
+    pub(super) fn signed_by(&self, key: &VerifierKey) -> Option<bool> {
+        let of_key = |line: &&Line| line.key.name() == key.name() && line.key.id() == key.id();
+        let line = self.lines.iter().find(of_key)?;
+        Some(key.verify(self.text(), &line.signature).is_ok())
+    }
+
     /// Takes the signatures for good: only for bytes out of one's own log, whose signatures were
     /// checked when they were admitted.
     ///

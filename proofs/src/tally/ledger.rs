@@ -19,7 +19,7 @@ use super::{
     recap::{Place, Recap, Sealed, Trails},
     refusal::{Field, Refusal},
     register::{Contest, ContestRegister, Slot, UnitRegister},
-    statement::{Count, DOCS_MAX, Doc, Tally},
+    statement::{Count, Tally},
 };
 use crate::{merkle::Hash, note::VerifierKey};
 
@@ -433,19 +433,13 @@ fn check_statement(
     slot: Slot,
 ) -> Result<(), Refusal> {
     let invalid = |ok: bool, field| if ok { Ok(()) } else { Err(Refusal::Invalid(field)) };
-    let rises = |a: &Doc, b: &Doc| (a.page, a.sha256) < (b.page, b.sha256);
-    let revision = tally.seq > 0;
     invalid(election.manifest.rounds.contains(&tally.round), Field::Round)?;
     invalid(election.manifest.bases.contains(&tally.basis), Field::Basis)?;
     let options = contest.options.iter().all(|option| tally.votes.contains_key(option));
     invalid(options && tally.votes.len() == contest.options.len(), Field::Votes)?;
-    let pages = tally.docs.iter().all(|doc| doc.page > 0) && tally.docs.is_sorted_by(rises);
-    invalid(pages && tally.docs.len() <= DOCS_MAX, Field::Docs)?;
+    invalid(tally.docs_fit(), Field::Docs)?;
     invalid(tally.children.is_none() || !election.is_station(slot), Field::Children)?;
-    invalid(tally.prev.is_some() == revision, Field::Prev)?;
-    invalid(tally.reason.is_some() == revision, Field::Reason)?;
-    invalid(tally.decision.is_some() == revision, Field::Decision)?;
-    invalid(!tally.withdrawn() || tally.blank(), Field::Reason)
+    tally.check_place_in_chain()
 }
 
 /// Whether a key speaks for this contest in this unit.

@@ -6,6 +6,7 @@
 
 mod attestation;
 mod authority;
+mod breach;
 mod chains;
 mod entry;
 mod form;
@@ -25,6 +26,7 @@ mod state;
 mod statement;
 
 pub use attestation::{Attestation, AttestationVerdict};
+pub use breach::{Breach, Placed, judge_alone, judge_lines, judge_pair, judge_place};
 pub use chains::{ChainHead, ChainOwner};
 pub use entry::{Body, CheckedEntry, Entry, SIGNATURES_MAX};
 pub use form::{

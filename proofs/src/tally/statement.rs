@@ -4,7 +4,10 @@ use alloc::{collections::BTreeMap, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{Id, KeyRef, Minute, UnitCode, Word};
+use super::{
+    ids::{Id, KeyRef, Minute, UnitCode, Word},
+    refusal::{Field, Refusal},
+};
 use crate::merkle::Hash;
 
 /// A number on a form; `None` (JSON `null`) is unreadable, which is not zero.
@@ -181,6 +184,28 @@ impl Tally {
     /// Whether this revision takes the statement back.
     pub fn withdrawn(&self) -> bool {
         self.reason == Some(Reason::Withdrawn)
+    }
+
+    /// Whether the documents are at most [`DOCS_MAX`] and stand strictly ascending by page, from 1,
+    /// and hash (SPEC.md, [E22]).
+    pub(super) fn docs_fit(&self) -> bool {
+        let rises = |a: &Doc, b: &Doc| (a.page, a.sha256) < (b.page, b.sha256);
+        let pages = self.docs.iter().all(|doc| doc.page > 0) && self.docs.is_sorted_by(rises);
+        pages && self.docs.len() <= DOCS_MAX
+    }
+
+    /// Checks that `prev`, reason and decision stand exactly where `seq` asks for them, and that
+    /// a withdrawal holds no number: what a tally has to be whatever stands around it.
+    ///
+    /// # Errors
+    /// Fails with `invalid_prev`, `invalid_reason` or `invalid_decision`.
+    pub(super) fn check_place_in_chain(&self) -> Result<(), Refusal> {
+        let invalid = |ok: bool, field| if ok { Ok(()) } else { Err(Refusal::Invalid(field)) };
+        let revision = self.seq > 0;
+        invalid(self.prev.is_some() == revision, Field::Prev)?;
+        invalid(self.reason.is_some() == revision, Field::Reason)?;
+        invalid(self.decision.is_some() == revision, Field::Decision)?;
+        invalid(!self.withdrawn() || self.blank(), Field::Reason)
     }
 
     /// Whether no number stands in the statement at all.

@@ -2,11 +2,9 @@
 //!
 //! Roots and proofs come from a recursion of RFC 6962 that shares no code with the verifier.
 
+use jejak_proofs::evidence::{Conviction, EVIDENCE_LEN_MAX, Evidence, EvidenceError, EvidencePart};
 use jejak_proofs::merkle::{ConsistencyError, Hash, Plan, TreeHead, leaf_hash, sha256};
-use jejak_proofs::note::{
-    Checkpoint, CheckpointError, Conviction, EVIDENCE_LEN_MAX, Evidence, EvidenceError,
-    EvidencePart, KeyKind, SigningKey, VerifierKey,
-};
+use jejak_proofs::note::{Checkpoint, CheckpointError, KeyKind, SigningKey, VerifierKey};
 
 use super::log_key;
 

@@ -1,10 +1,11 @@
 //! Policies with ML-DSA-44 keys: who signs, who dates, what `--require-pq` asks for; and the
 //! windows of keys.
 
+use jejak_proofs::evidence::{Evidence, EvidenceError};
 use jejak_proofs::note::{
-    Checkpoint, CheckpointError, CheckpointFault, CosigningKey, Evidence, EvidenceError, KeyKind,
-    NumberError, Policy, SignatureLine, SigningKey, UnverifiedCheckpoint, VerifierKey, Window,
-    WindowsError, WindowsErrorKind as Kind, compose,
+    Checkpoint, CheckpointError, CheckpointFault, CosigningKey, KeyKind, NumberError, Policy,
+    SignatureLine, SigningKey, UnverifiedCheckpoint, VerifierKey, Window, WindowsError,
+    WindowsErrorKind as Kind, compose,
 };
 
 use super::{LOG_VKEY, WITNESS_VKEY, checkpoint, log_key, ml_dsa::log_pq_key, witness};

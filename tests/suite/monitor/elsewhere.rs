@@ -1,8 +1,9 @@
 //! What a log showed to others: its witnesses, and whoever asks for its newest head.
 
 use jejak_proofs::{
+    evidence::Evidence,
     merkle::{leaf_hash, sha256},
-    note::{CosigningKey, Evidence, KeyKind},
+    note::{CosigningKey, KeyKind},
 };
 use serde_json::{Value, json};
 

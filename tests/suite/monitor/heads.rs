@@ -1,8 +1,9 @@
 //! Lies about heads, tiles and bundles: who is accused, and of what.
 
 use jejak_proofs::{
+    evidence::{Conviction, Evidence},
     merkle::{Hash, TreeHead, leaf_hash, sha256},
-    note::{Checkpoint, Conviction, CosigningKey, Evidence, KeyKind, Policy, SigningKey},
+    note::{Checkpoint, CosigningKey, KeyKind, Policy, SigningKey},
 };
 use serde_json::{Value, json};
 
