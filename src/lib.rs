@@ -1,5 +1,6 @@
 //! Jejak: a transparency log for election tallies.
 
+pub mod agent;
 pub mod audit;
 pub mod cli;
 pub mod client;

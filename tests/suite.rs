@@ -1,5 +1,7 @@
 //! Tests of the program's parts through their public interfaces, in one binary.
 
+#[path = "suite/agent.rs"]
+mod agent;
 #[path = "suite/audit_log.rs"]
 mod audit_log;
 #[path = "suite/cosign.rs"]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use jejak_proofs::{
     merkle::{ENTRY_LEN_MAX, Hash},
-    note::SigningKey,
+    note::NoteSigner,
     tally::{Attestation, AttestationVerdict, Body, Entry, KeyRef, Tally},
 };
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::{
     draft,
     exit::{Exit, Failure},
-    files,
+    files::{self, HeldKey},
     output::Output,
     place::{self, LogArgs, Place},
     submit,
@@ -80,7 +80,7 @@ pub fn run(args: AttestArgs, output: &Output) -> Result<Exit, Failure> {
             (entry.leaf(), tally_of(&entry, &args.form)?, file)
         }
     };
-    let author = keys[0].verifier();
+    let author = keys[0].public();
     let body = Body::Attestation(Attestation {
         by: KeyRef::new(author.name(), author.id()),
         contest: tally.contest,
@@ -102,7 +102,7 @@ pub fn run(args: AttestArgs, output: &Output) -> Result<Exit, Failure> {
 }
 
 /// The attestation that was signed before, or signed now and kept.
-fn signed(note: &Path, body: &Body, keys: &[SigningKey]) -> Result<Entry, Failure> {
+fn signed(note: &Path, body: &Body, keys: &[HeldKey]) -> Result<Entry, Failure> {
     if note.exists() {
         let entry = read(note)?;
         if entry.body() == body {
@@ -112,7 +112,7 @@ fn signed(note: &Path, body: &Body, keys: &[SigningKey]) -> Result<Entry, Failur
         return Err(Failure::config(message)
             .next("a key attests a form once; for another key pass -o OTHER.attest.note"));
     }
-    let entry = draft::sign(body, &keys.iter().collect::<Vec<_>>())?;
+    let entry = draft::sign(body, &keys.iter().map(|key| key as _).collect::<Vec<_>>())?;
     files::write(note, entry.bytes())?;
     Ok(entry)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jejak_proofs::{
     merkle::ENTRY_LEN_MAX,
-    note::SigningKey,
+    note::{NoteSigner, SignError},
     tally::{Attestation, Body, Entry, Freeze, KeyRef, Mandate, Manifest, Revocation, Tally},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -23,7 +23,7 @@ use crate::clock;
 pub fn read(
     path: &Path,
     place: &Place,
-    author: &SigningKey,
+    author: &dyn NoteSigner,
     election: impl FnOnce() -> Result<String, Failure>,
 ) -> Result<Body, Failure> {
     let text = files::read_text(path)?;
@@ -40,7 +40,7 @@ pub fn read(
     if kind == "manifest" {
         fill(&mut body, "genesis", || Ok(Value::Null))?;
     } else {
-        let verifier = author.verifier();
+        let verifier = author.public();
         let by = KeyRef::new(verifier.name(), verifier.id());
         fill(&mut body, "genesis", || Ok(json!(place.genesis)))?;
         fill(&mut body, "by", || Ok(json!(by)))?;
@@ -157,10 +157,10 @@ fn kind(body: &Map<String, Value>) -> Option<&'static str> {
 }
 
 /// Signs a body, and reads the entry back as the log will.
-pub fn sign(body: &Body, keys: &[&SigningKey]) -> Result<Entry, Failure> {
+pub fn sign(body: &Body, keys: &[&dyn NoteSigner]) -> Result<Entry, Failure> {
     let names_author = body.author().is_none_or(|author| {
         keys.iter().any(|key| {
-            let verifier = key.verifier();
+            let verifier = key.public();
             KeyRef::new(verifier.name(), verifier.id()) == *author
         })
     });
@@ -168,11 +168,17 @@ pub fn sign(body: &Body, keys: &[&SigningKey]) -> Result<Entry, Failure> {
         let message = "the author that the body names in `by` is not among the keys";
         return Err(Failure::config(message));
     }
-    let note = body.sign(keys);
+    let note = body.try_sign(keys).map_err(not_signed)?;
     if note.len() > ENTRY_LEN_MAX {
         return Err(Failure::config(format!("the entry has {} bytes, over 65535", note.len())));
     }
     Entry::parse(note.as_bytes()).map_err(|refusal| Failure::new(Exit::Config, refusal))
+}
+
+/// A key that is elsewhere did not sign.
+pub fn not_signed(error: SignError) -> Failure {
+    Failure::new(Exit::TryAgain, format!("signing: {error}"))
+        .next("look at the ssh-agent, and try again")
 }
 
 #[cfg(test)]

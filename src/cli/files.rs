@@ -9,10 +9,13 @@ use std::{
 
 use clap::Args;
 use flate2::read::MultiGzDecoder;
-use jejak_proofs::note::{CosigningKey, KeyError, Policy, SigningKey};
+use jejak_proofs::note::{
+    CosigningKey, KeyError, NoteSigner, Policy, SignError, SigningKey, VerifierKey,
+};
 use zeroize::Zeroizing;
 
 use super::exit::Failure;
+use crate::agent::{self, AgentKey};
 
 /// The policy: log keys, quorum and genesis, in one file.
 #[derive(Clone, Debug, Args)]
@@ -101,8 +104,73 @@ pub fn read_maybe_gzip(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(plain)
 }
 
-/// Reads a private key that signs notes, and refuses one that others can read.
-pub fn read_key(path: &Path) -> Result<SigningKey, Failure> {
+/// A key that signs notes, as its file has it.
+#[derive(Clone, Debug)]
+pub enum HeldKey {
+    /// The private key itself.
+    Private(SigningKey),
+    /// A word that an ssh-agent has it.
+    Agent(AgentKey),
+}
+
+impl HeldKey {
+    /// The name of the key.
+    pub fn name(&self) -> &str {
+        self.public().name()
+    }
+
+    /// The public key, to be given away.
+    pub fn verifier(&self) -> VerifierKey {
+        self.public().clone()
+    }
+
+    /// What its file says.
+    fn text(&self) -> Zeroizing<String> {
+        match self {
+            Self::Private(key) => key.to_private_string(),
+            Self::Agent(key) => Zeroizing::new(key.reference()),
+        }
+    }
+}
+
+impl NoteSigner for HeldKey {
+    fn public(&self) -> &VerifierKey {
+        match self {
+            Self::Private(key) => key.public(),
+            Self::Agent(key) => key.public(),
+        }
+    }
+
+    fn try_sign_line(&self, text: &str) -> Result<String, SignError> {
+        match self {
+            Self::Private(key) => key.try_sign_line(text),
+            Self::Agent(key) => key.try_sign_line(text),
+        }
+    }
+}
+
+/// Reads a key that signs notes, and refuses a file that others can read.
+pub fn read_key(path: &Path) -> Result<HeldKey, Failure> {
+    let key = parse_key(path, |text| match agent::referred(text) {
+        Some(_) => Ok(Err(text.to_owned())),
+        None => SigningKey::parse(text).map(Ok),
+    })?;
+    match key {
+        Ok(key) => Ok(HeldKey::Private(key)),
+        Err(reference) => find_in_agent(path, &reference).map(HeldKey::Agent),
+    }
+}
+
+/// The key of a reference, which the agent must hold; `path` is where people find the key.
+pub fn find_in_agent(path: &Path, reference: &str) -> Result<AgentKey, Failure> {
+    AgentKey::find(reference).map_err(|error| {
+        Failure::config(format!("{}: {error}", path.display()))
+            .next("start an ssh-agent, give it the key with ssh-add, and keep SSH_AUTH_SOCK set")
+    })
+}
+
+/// As [`read_key`], of a file that must hold the private key itself.
+pub fn read_private_key(path: &Path) -> Result<SigningKey, Failure> {
     parse_key(path, SigningKey::parse)
 }
 
@@ -129,6 +197,16 @@ pub fn parse_key<T>(
 /// Writes a private key to a new file that only its owner can read. Never overwrites one.
 pub fn write_key(path: &Path, key: &SigningKey) -> Result<(), Failure> {
     write_private(path, &key.to_private_string())
+}
+
+/// As [`write_key`], for a key that may be in an agent.
+pub fn write_held_key(path: &Path, key: &HeldKey) -> Result<(), Failure> {
+    write_private(path, &key.text())
+}
+
+/// Writes the word that an ssh-agent has this key, to a new file.
+pub fn write_reference(path: &Path, public: &VerifierKey) -> Result<(), Failure> {
+    write_private(path, &agent::reference(public))
 }
 
 /// As [`write_key`], for a key that signs checkpoints with their time.

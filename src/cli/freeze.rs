@@ -9,7 +9,7 @@ use std::{
 use clap::{Args, ValueEnum};
 use jejak_proofs::{
     merkle::Hash,
-    note::{Checkpoint, NOTE_LEN_MAX, Receipt, SigningKey, UnverifiedCheckpoint},
+    note::{Checkpoint, NOTE_LEN_MAX, NoteSigner, Receipt, UnverifiedCheckpoint},
     tally::{Body, Freeze, FreezeReason, Id, KeyRef},
 };
 use serde_json::json;
@@ -77,8 +77,9 @@ pub fn run(args: FreezeArgs, output: &Output) -> Result<Exit, Failure> {
     let place = args.log.place()?;
     let by = files::read_key(&args.by)?;
     let with = args.with.iter().map(|path| files::read_key(path)).collect::<Result<Vec<_>, _>>()?;
-    let keys: Vec<&SigningKey> = std::iter::once(&by).chain(&with).collect();
-    let author = by.verifier();
+    let keys: Vec<&dyn NoteSigner> =
+        std::iter::once(&by).chain(&with).map(|key| key as _).collect();
+    let author = by.public();
     let body = Body::Freeze(Freeze {
         by: KeyRef::new(author.name(), author.id()),
         decision: args.decision,

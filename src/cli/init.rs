@@ -15,7 +15,8 @@ use serde_json::json;
 
 use super::{
     exit::{Exit, Failure},
-    files, key,
+    files::{self, HeldKey},
+    key,
     manifest::{self, Built, RuleArgs},
     output::Output,
     serve::LISTEN_DEFAULT,
@@ -83,7 +84,7 @@ fn parse_witness(text: &str) -> Result<WitnessLine, String> {
 
 /// All that a log begins with.
 struct Beginning {
-    log_key: SigningKey,
+    log_key: HeldKey,
     /// The log's ML-DSA-44 key; none if a manifest from elsewhere names none.
     log_pq_key: Option<CosigningKey>,
     /// Made here only where one pair of hands holds everything.
@@ -146,7 +147,7 @@ pub fn run(args: InitArgs, output: &Output) -> Result<Exit, Failure> {
 }
 
 /// Where the log will be served.
-fn url(args: &InitArgs, log_key: &SigningKey) -> String {
+fn url(args: &InitArgs, log_key: &HeldKey) -> String {
     let name = log_key.name().rsplit('/').next().unwrap_or_default();
     args.url.clone().unwrap_or_else(|| format!("http://{LISTEN_DEFAULT}/{name}"))
 }
@@ -249,7 +250,7 @@ fn write_keys(dir: &Path, beginning: &Beginning) -> Result<(), Failure> {
         files::write_key(&dir.join("root"), root)?;
     }
     let file = dir.join("log");
-    files::write_key(&file, &beginning.log_key)?;
+    files::write_held_key(&file, &beginning.log_key)?;
     bind(&mark_of(&file), &beginning.log_key.verifier())?;
     if let Some(key) = &beginning.log_pq_key {
         let file = dir.join("log-pq");
@@ -284,6 +285,7 @@ fn fresh(args: &InitArgs) -> Result<Beginning, Failure> {
         manifest::build(origin, &args.rules, registers, &log_keys, &roots, 1)?;
     let manifest = Body::Manifest(Box::new(manifest)).sign(&[&root_key]);
     let (log_pq_key, root_key) = (Some(log_pq_key), Some(root_key));
+    let log_key = HeldKey::Private(log_key);
     Ok(Beginning { log_key, log_pq_key, root_key, manifest, units, contests })
 }
 

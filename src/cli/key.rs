@@ -12,6 +12,7 @@ use super::{
     files,
     output::Output,
 };
+use crate::agent;
 
 /// Make and show keys.
 #[derive(Debug, Args)]
@@ -32,6 +33,18 @@ enum KeyVerb {
         /// What it signs.
         #[arg(long, value_enum, default_value_t = Kind::Ed25519)]
         kind: Kind,
+    },
+    /// Refer to a key that an ssh-agent holds, and print its vkey. The file can be used wherever a
+    /// private key can that signs entries or checkpoints (type 0x01).
+    Agent {
+        /// Where to write the reference. Never overwrites a file.
+        file: PathBuf,
+        /// The name of the key: `<role>/<unit>`, or the origin for a log's key.
+        #[arg(long)]
+        name: String,
+        /// The public key as ssh-keygen writes it: `ssh-ed25519 AAAA... comment`.
+        #[arg(long, value_name = "FILE.pub")]
+        ssh_key: PathBuf,
     },
     /// Print the vkey of a private key: its name, id and public key, fit to be given away.
     Show {
@@ -56,6 +69,7 @@ enum Kind {
 pub fn run(args: KeyArgs, output: &Output) -> Result<Exit, Failure> {
     let vkey = match args.verb {
         KeyVerb::New { file, name, kind } => make(&file, &name, kind)?,
+        KeyVerb::Agent { file, name, ssh_key } => refer(&file, &name, &ssh_key)?,
         KeyVerb::Show { file } => files::parse_key(&file, public_of)?,
     };
     output.result(
@@ -81,8 +95,24 @@ fn make(file: &Path, name: &str, kind: Kind) -> Result<VerifierKey, Failure> {
     Ok(key.verifier())
 }
 
-/// The public key of a private key of any kind.
+/// Writes a reference to a key in the agent, which must hold it.
+fn refer(file: &Path, name: &str, ssh_key: &Path) -> Result<VerifierKey, Failure> {
+    let public = agent::ssh_public_key(&files::read_text(ssh_key)?).ok_or_else(|| {
+        let message = format!("{} is no public key of type ssh-ed25519", ssh_key.display());
+        Failure::config(message).next("ssh-keygen -t ed25519 makes one")
+    })?;
+    let vkey = VerifierKey::new(name, KeyKind::Ed25519, &public)
+        .map_err(|error| Failure::config(format!("{name}: {error}")))?;
+    files::find_in_agent(ssh_key, &agent::reference(&vkey))?;
+    files::write_reference(file, &vkey)?;
+    Ok(vkey)
+}
+
+/// The public key of a private key of any kind, or of one in an agent.
 fn public_of(text: &str) -> Result<VerifierKey, KeyError> {
+    if let Some(vkey) = agent::referred(text) {
+        return VerifierKey::parse(vkey);
+    }
     match SigningKey::parse(text) {
         Err(KeyError::WrongKind { .. }) => CosigningKey::parse(text).map(|key| key.verifier()),
         key => key.map(|key| key.verifier()),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use jejak_proofs::{
-    note::{SigningKey, VerifierKey},
+    note::{NoteSigner, SigningKey, VerifierKey},
     tally::{
         Body, Id, KeyRef, MANDATE_KEYS_MAX, Mandate, MandatedKey, Revocation, RevocationReason,
         UnitCode,
@@ -15,7 +15,8 @@ use serde_json::json;
 use super::{
     draft,
     exit::{Exit, Failure},
-    files, key,
+    files::{self, HeldKey},
+    key,
     output::Output,
     place::{LogArgs, Place},
     submit,
@@ -166,7 +167,7 @@ fn new_or_interrupted(file: &Path, name: &str) -> Result<SigningKey, Failure> {
         files::write_key(file, &made)?;
         return Ok(made);
     }
-    let made = files::read_key(file)?;
+    let made = files::read_private_key(file)?;
     if made.name() != name {
         let message = format!("{} already holds the key {}", file.display(), made.name());
         return Err(Failure::config(message).next("choose another file for the new key"));
@@ -174,7 +175,7 @@ fn new_or_interrupted(file: &Path, name: &str) -> Result<SigningKey, Failure> {
     Ok(made)
 }
 
-fn key_ref(key: &SigningKey) -> KeyRef {
+fn key_ref(key: &HeldKey) -> KeyRef {
     let verifier = key.verifier();
     KeyRef::new(verifier.name(), verifier.id())
 }
@@ -187,13 +188,13 @@ fn election(place: &Place, given: Option<Id>) -> Result<Id, Failure> {
 fn finish(
     place: &Place,
     body: &Body,
-    by: &SigningKey,
+    by: &HeldKey,
     with: &[PathBuf],
     out: Option<PathBuf>,
     output: &Output,
 ) -> Result<Exit, Failure> {
     let with = with.iter().map(|path| files::read_key(path)).collect::<Result<Vec<_>, _>>()?;
-    let keys: Vec<&SigningKey> = std::iter::once(by).chain(&with).collect();
+    let keys: Vec<&dyn NoteSigner> = std::iter::once(by).chain(&with).map(|key| key as _).collect();
     let entry = draft::sign(body, &keys)?;
     match out {
         Some(out) => {

@@ -129,9 +129,10 @@ pub fn open(dir: &Path, options: &Options) -> Result<Log, Failure> {
     }
     let keys = dir.join("keys");
     let there = |name: &str| Some(keys.join(name)).filter(|path| path.exists());
-    let mut note = vec![files::read_key(&keys.join("log"))?];
+    let held = |path: PathBuf| files::read_key(&path).map(|key| Arc::new(key) as _);
+    let mut note = vec![held(keys.join("log"))?];
     // The key that will follow it: while their windows overlap, both sign.
-    note.extend(there("log-next").map(|path| files::read_key(&path)).transpose()?);
+    note.extend(there("log-next").map(held).transpose()?);
     let dated = [there("log-pq"), there("log-pq-next")].into_iter().flatten();
     let timestamped = dated.map(|path| files::read_cosigning_key(&path));
     let keys = LogKeys { note, timestamped: timestamped.collect::<Result<_, _>>()? };

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jejak_proofs::{
-    note::{SigningKey, VerifierKey},
+    note::{NoteSigner, VerifierKey},
     tally::{Body, Entry, KeyRef},
 };
 use serde_json::json;
@@ -38,7 +38,7 @@ pub struct SignArgs {
 
 pub fn run(args: SignArgs, output: &Output) -> Result<Exit, Failure> {
     let keys = args.keys.iter().map(|path| files::read_key(path)).collect::<Result<Vec<_>, _>>()?;
-    let keys: Vec<&SigningKey> = keys.iter().collect();
+    let keys: Vec<&dyn NoteSigner> = keys.iter().map(|key| key as _).collect();
     let place = match args.policy {
         Some(policy) => Some(Place::new(&PolicyArg { policy }, None)?),
         None => None,
@@ -97,7 +97,7 @@ fn countersign(
     path: &Path,
     text: &str,
     place: Option<&Place>,
-    keys: &[&SigningKey],
+    keys: &[&dyn NoteSigner],
 ) -> Result<Entry, Failure> {
     let fail = |refusal| Failure::config(format!("{}: {refusal}", path.display()));
     let entry = Entry::parse(text.as_bytes()).map_err(fail)?;
@@ -111,7 +111,8 @@ fn countersign(
             return Err(Failure::config(message));
         }
     }
-    Entry::parse(entry.countersign(keys).as_bytes()).map_err(fail)
+    let signed = entry.countersign(keys).map_err(draft::not_signed)?;
+    Entry::parse(signed.as_bytes()).map_err(fail)
 }
 
 /// The root keys that a first manifest names and that have not signed it: all of them must.

@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 use jejak_proofs::{
-    note::{Policy, Receipt, SigningKey},
+    note::{NoteSigner, Policy, Receipt},
     tally::{Entry, Id, KeyRef},
 };
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{
     draft,
     exit::{Exit, Failure},
-    files,
+    files::{self, HeldKey},
     monitor::parse_time,
     output::Output,
     place::{self, LogArgs, Place},
@@ -104,7 +104,7 @@ fn is_note(file: &Path) -> bool {
 fn entry_of(
     file: &Path,
     place: &Place,
-    keys: &[SigningKey],
+    keys: &[HeldKey],
     election: Option<&Id>,
 ) -> Result<Entry, Failure> {
     let note = file.with_extension("note");
@@ -121,7 +121,7 @@ fn entry_of(
         }
         return signed_by(keys, entry, &note);
     }
-    let keys: Vec<&SigningKey> = keys.iter().collect();
+    let keys: Vec<&dyn NoteSigner> = keys.iter().map(|key| key as _).collect();
     let Some(author) = keys.first() else {
         return Err(Failure::new(Exit::Usage, "an unsigned body needs a key").next("pass -k KEY"));
     };
@@ -129,14 +129,14 @@ fn entry_of(
         Some(election) => Ok(election.to_string()),
         None => Ok(place.election()?.to_string()),
     };
-    let body = draft::read(file, place, author, election)?;
+    let body = draft::read(file, place, *author, election)?;
     let entry = draft::sign(&body, &keys)?;
     files::write(&note, entry.bytes())?;
     Ok(entry)
 }
 
 /// What is signed is sent as it stands, so a key that has not signed it would be left out.
-pub fn signed_by(keys: &[SigningKey], entry: Entry, note: &Path) -> Result<Entry, Failure> {
+pub fn signed_by(keys: &[HeldKey], entry: Entry, note: &Path) -> Result<Entry, Failure> {
     for key in keys {
         let verifier = key.verifier();
         let key = KeyRef::new(verifier.name(), verifier.id());

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use jejak_proofs::{
     merkle::{Hash, leaf_hash},
-    note::{Checkpoint, CheckpointError, SigningKey},
+    note::{Checkpoint, CheckpointError, NoteSigner},
     tally::{Body, ContestRegister, Entry, KeyBook, Ledger, Refusal, RegisterError, UnitRegister},
 };
 
@@ -49,7 +49,7 @@ pub enum CreateError {
 /// Fails if the ledger refuses the manifest or if there is a log already.
 pub fn create(
     dir: &Path,
-    key: &SigningKey,
+    key: &dyn NoteSigner,
     manifest: &[u8],
     units: &[u8],
     contests: &[u8],
@@ -84,17 +84,17 @@ pub fn create(
 /// # Errors
 /// Fails if the ledger refuses it, or if it does not name this key of the log.
 pub fn judge_genesis(
-    key: &SigningKey,
+    key: &dyn NoteSigner,
     manifest: &[u8],
     units: &[u8],
     contests: &[u8],
 ) -> Result<(), CreateError> {
     let entry = Entry::parse(manifest).map_err(CreateError::Refused)?;
-    let vkey = key.verifier().to_string();
+    let vkey = key.public().to_string();
     let named = matches!(entry.body(), Body::Manifest(manifest)
         if manifest.log_key_counts(&vkey, 1));
     let checked = entry.check(&KeyBook::new()).map_err(CreateError::Refused)?;
-    let mut ledger = Ledger::new(key.name());
+    let mut ledger = Ledger::new(key.public().name());
     ledger.provide_units(Arc::new(UnitRegister::parse(units)?));
     ledger.provide_contests(Arc::new(ContestRegister::parse(contests)?));
     ledger.apply(&checked).map_err(CreateError::Refused)?;

@@ -6,30 +6,32 @@ use std::sync::Arc;
 
 use jejak_proofs::{
     merkle::TreeHead,
-    note::{Checkpoint, CheckpointError, CosigningKey, Policy, SigningKey, VerifierKey},
+    note::{
+        Checkpoint, CheckpointError, CosigningKey, NoteSigner, Policy, SigningKey, VerifierKey,
+    },
     tally::Manifest,
 };
 
 use super::recovery::OpenError;
 
-/// The private keys of a log.
+/// The private keys of a log, or who signs with them.
 #[derive(Clone, Debug)]
 pub struct LogKeys {
     /// Sign checkpoints; at least one.
-    pub note: Vec<SigningKey>,
+    pub note: Vec<Arc<dyn NoteSigner>>,
     /// Add a line with a time to sealed ones (C2SP tlog-cosignature).
     pub timestamped: Vec<CosigningKey>,
 }
 
 impl From<SigningKey> for LogKeys {
     fn from(key: SigningKey) -> Self {
-        Self { note: vec![key], timestamped: Vec::new() }
+        Self { note: vec![Arc::new(key)], timestamped: Vec::new() }
     }
 }
 
 /// Keys with their vkeys, which manifests name them by.
 pub(super) struct Signers {
-    note: Vec<(SigningKey, String)>,
+    note: Vec<(Arc<dyn NoteSigner>, String)>,
     timestamped: Vec<(Arc<CosigningKey>, String)>,
 }
 
@@ -42,7 +44,7 @@ impl Signers {
         };
         let (mut note, mut timestamped) = (Vec::new(), Vec::new());
         for key in keys.note {
-            let vkey = listed(&key.verifier())?;
+            let vkey = listed(key.public())?;
             note.push((key, vkey));
         }
         for key in keys.timestamped {
@@ -54,7 +56,7 @@ impl Signers {
 
     /// The origin: the name of every key.
     pub fn origin(&self) -> &str {
-        self.note.first().map_or("", |(key, _)| key.name())
+        self.note.first().map_or("", |(key, _)| key.public().name())
     }
 
     /// The vkeys that sign checkpoints, for people.
@@ -75,11 +77,12 @@ impl Signers {
         head: TreeHead,
         manifest: &Manifest,
     ) -> Result<Option<Checkpoint>, CheckpointError> {
-        let counts = |(_, vkey): &&(SigningKey, String)| manifest.log_key_counts(vkey, head.size);
+        let counts = |(_, vkey): &&(_, String)| manifest.log_key_counts(vkey, head.size);
         let mut keys = self.note.iter().filter(counts).map(|(key, _)| key);
         let Some(first) = keys.next() else { return Ok(None) };
-        let checkpoint = Checkpoint::sign(head, first)?;
-        let lines: Vec<String> = keys.map(|key| key.sign_line(checkpoint.text())).collect();
+        let checkpoint = Checkpoint::sign(head, &**first)?;
+        let lines = keys.map(|key| key.try_sign_line(checkpoint.text()));
+        let lines = lines.collect::<Result<Vec<String>, _>>()?;
         match lines.is_empty() {
             true => Ok(Some(checkpoint)),
             false => checkpoint.with_lines(&lines).map(Some),
@@ -89,7 +92,7 @@ impl Signers {
     /// What the first key signs where the manifest is not known yet: not to leave memory.
     pub fn draft(&self, head: TreeHead) -> Result<Checkpoint, CheckpointError> {
         let (key, _) = self.note.first().ok_or(CheckpointError::Unsigned)?;
-        Checkpoint::sign(head, key)
+        Checkpoint::sign(head, &**key)
     }
 
     /// The keys that add a time to a tree of this size.

@@ -5,7 +5,10 @@ use std::{
     fs::{self, OpenOptions},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
-    sync::mpsc::{RecvTimeoutError, channel},
+    sync::{
+        Arc,
+        mpsc::{RecvTimeoutError, channel},
+    },
     thread,
     time::Duration,
 };
@@ -346,7 +349,10 @@ async fn while_windows_overlap_both_keys_sign() {
     let (old, new) = (&election().log_key, &key(ORIGIN, "next"));
     let policy = Policy::compose(&[old.verifier(), new.verifier()], None, &election().genesis);
     fs::write(directory.path().join("policy"), policy.unwrap()).unwrap();
-    let keys = || LogKeys { note: vec![old.clone(), new.clone()], timestamped: vec![] };
+    let keys = || LogKeys {
+        note: vec![Arc::new(old.clone()), Arc::new(new.clone())],
+        timestamped: vec![],
+    };
     let log = Log::open(directory.path(), keys(), &OPTIONS).unwrap();
     let signed_by = |log: &Log| {
         let by = |key: &SigningKey| {

@@ -38,10 +38,17 @@ impl Ended {
 
 /// Runs `jejak` in `dir`.
 pub fn jejak(dir: &Path, arguments: &[&str]) -> Ended {
+    jejak_with(dir, &[], arguments)
+}
+
+/// Runs `jejak` in `dir` with these variables.
+pub fn jejak_with(dir: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Ended {
     let ended = Command::new(env!("CARGO_BIN_EXE_jejak"))
         .args(arguments)
         .current_dir(dir)
         .env_remove("JEJAK_POLICY")
+        .env_remove("SSH_AUTH_SOCK")
+        .envs(variables.iter().copied())
         .output()
         .expect("the program runs");
     Ended {
@@ -64,7 +71,11 @@ impl Serving {
     }
 
     pub fn with(dir: &Path, arguments: &[&str]) -> Self {
-        let mut serving = Self::in_background(dir, arguments);
+        Self::with_variables(dir, &[], arguments)
+    }
+
+    pub fn with_variables(dir: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let mut serving = Self::spawn(dir, variables, arguments);
         let mut line = String::new();
         let stdout = serving.child.stdout.take().expect("stdout is piped");
         BufReader::new(stdout).read_line(&mut line).expect("the server speaks");
@@ -75,10 +86,16 @@ impl Serving {
 
     /// Starts it, and does not wait until it serves. Knows no URL.
     pub fn in_background(dir: &Path, arguments: &[&str]) -> Self {
+        Self::spawn(dir, &[], arguments)
+    }
+
+    fn spawn(dir: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_jejak"))
             .arg("--json")
             .args(arguments)
             .current_dir(dir)
+            .env_remove("SSH_AUTH_SOCK")
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -98,6 +115,11 @@ impl Serving {
         kill_process(pid.expect("a process has an id"), Signal::TERM).expect("it runs");
         let status = self.child.wait().expect("it ends");
         (status.code(), started.elapsed())
+    }
+
+    /// Waits until it ends by itself, and gives its exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.child.wait().expect("it ends").code()
     }
 
     /// Kills it as a power switch would kill the process.

@@ -77,6 +77,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("src/cli", &["sled", "axum::"]),
     ("src/clock.rs", &["crate::", "tokio"]),
+    ("src/agent.rs", &["crate::", "tokio", "std::fs"]),
 ];
 
 /// Where files are named, and why.

@@ -14,8 +14,8 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use super::{KeyId, KeyKind, NoteError, NumberError, SignatureLine, SignedNote, SigningKey};
-use super::{VerifierKey, compose, decimal};
+use super::{KeyId, KeyKind, NoteError, NoteSigner, NumberError, SignError, SignatureLine};
+use super::{SignedNote, VerifierKey, compose, decimal};
 use crate::merkle::{Hash, TREE_SIZE_MAX, TreeHead};
 
 /// Why a checkpoint was refused.
@@ -70,6 +70,9 @@ pub enum CheckpointError {
         /// The id of the key.
         key: KeyId,
     },
+    /// The key does not sign.
+    #[error("signing: {0}")]
+    Signing(#[from] SignError),
     /// The witnesses that cosigned are not a quorum.
     #[error("the cosignatures do not make the quorum of the policy")]
     Quorum,
@@ -260,10 +263,12 @@ impl Checkpoint {
     ///
     /// # Errors
     /// Fails if the key's name is an origin that is reserved, if the size is above
-    /// [`TREE_SIZE_MAX`], or if the size is 0 and the root not that of the empty tree.
-    pub fn sign(head: TreeHead, key: &SigningKey) -> Result<Self, CheckpointError> {
-        let text = format!("{}\n{}\n{}\n", key.name(), head.size, head.root.to_base64());
-        let note = compose(&text, &[key.sign_line(&text)]);
+    /// [`TREE_SIZE_MAX`], if the size is 0 and the root not that of the empty tree, or if the key
+    /// does not sign.
+    pub fn sign(head: TreeHead, key: &(impl NoteSigner + ?Sized)) -> Result<Self, CheckpointError> {
+        let name = key.public().name();
+        let text = format!("{name}\n{}\n{}\n", head.size, head.root.to_base64());
+        let note = compose(&text, &[key.try_sign_line(&text)?]);
         UnverifiedCheckpoint::parse(note.as_bytes()).map(Self)
     }
 

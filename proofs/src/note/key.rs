@@ -396,6 +396,23 @@ impl VerifierKey {
         }
     }
 
+    /// The note signature line that holds `signature`, which somebody else made of `text`, with its
+    /// newline.
+    ///
+    /// # Errors
+    /// As [`VerifierKey::verify`] does.
+    pub fn line_of(&self, text: &str, signature: &[u8]) -> Result<String, SignatureError> {
+        self.verify(text, signature)?;
+        Ok(self.line(signature))
+    }
+
+    /// The note signature line that holds `signature`, with its newline.
+    pub(super) fn line(&self, signature: &[u8]) -> String {
+        let mut bytes = self.id.as_bytes().to_vec();
+        bytes.extend_from_slice(signature);
+        alloc::format!("\u{2014} {} {}\n", self.name, STANDARD.encode(bytes))
+    }
+
     /// Verifies the bare signature, without a time, over `message`.
     pub(super) fn verify_bytes(
         &self,

@@ -29,7 +29,7 @@ pub use receipt::{RECEIPT_EXTRA_LEN_MAX, RECEIPT_LEN_MAX, RECEIPT_PROOF_LEN_MAX}
 pub use receipt::{Receipt, ReceiptError};
 pub use signed_note::{LineError, NOTE_LEN_MAX, NOTE_SIGNATURES_MAX, NoteError, SignatureLine};
 pub use signed_note::{SignedNote, compose};
-pub use signer::{SEED_LEN, SigningKey};
+pub use signer::{NoteSigner, SEED_LEN, SignError, SigningKey};
 pub use windows::{Window, WindowsError, WindowsErrorKind};
 
 /// Why a number was refused.

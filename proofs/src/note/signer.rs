@@ -114,10 +114,37 @@ impl Secret {
 
     /// The note signature line that holds `signature`, with its newline.
     pub(super) fn line(&self, signature: &[u8]) -> String {
-        let mut bytes = self.verifier.id().as_bytes().to_vec();
-        bytes.extend_from_slice(signature);
-        alloc::format!("\u{2014} {} {}\n", self.verifier.name(), STANDARD.encode(bytes))
+        self.verifier.line(signature)
     }
+}
+
+/// Whoever signs notes (0x01) by one key: a [`SigningKey`], or what keeps the key to itself, such as
+/// an ssh-agent.
+pub trait NoteSigner: fmt::Debug + Send + Sync {
+    /// The public key.
+    fn public(&self) -> &VerifierKey;
+
+    /// Signs `text`, which ends in a newline, and returns the signature line with its newline: for
+    /// the same text the same one (RFC 8032).
+    ///
+    /// # Errors
+    /// As [`SignError`] says.
+    fn try_sign_line(&self, text: &str) -> Result<String, SignError>;
+}
+
+/// Why a key does not sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignError {
+    /// Who holds it does not answer.
+    #[error("who holds the key does not answer")]
+    Unreachable,
+    /// Who was asked does not have it, or may not use it.
+    #[error("who was asked to sign does not hold the key, or refuses")]
+    Refused,
+    /// What came back is no signature of this text by this key.
+    #[error("what was returned is not a signature by the key")]
+    Invalid,
 }
 
 /// A private key that signs notes (0x01): a log's, a root's, an author's.
@@ -173,6 +200,16 @@ impl SigningKey {
     /// Signs `text`, which ends in a newline, and returns the signature line with its newline.
     pub fn sign_line(&self, text: &str) -> String {
         self.0.line(&self.0.sign(text.as_bytes()))
+    }
+}
+
+impl NoteSigner for SigningKey {
+    fn public(&self) -> &VerifierKey {
+        self.0.verifier()
+    }
+
+    fn try_sign_line(&self, text: &str) -> Result<String, SignError> {
+        Ok(self.sign_line(text))
     }
 }
 

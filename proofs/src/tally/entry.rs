@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     merkle::{ENTRY_LEN_MAX, Hash, leaf_hash},
-    note::{self, SignatureLine, SignedNote, SigningKey, VerifierKey},
+    note::{self, NoteSigner, SignError, SignatureLine, SignedNote, SigningKey, VerifierKey},
 };
 
 /// Most signature lines of an entry: the author and fifteen co-signers.
@@ -135,14 +135,24 @@ impl Body {
     /// Gives the bytes of an entry, which [`Entry::parse`] reads if every key is there once and
     /// the author of the body among them.
     pub fn sign(&self, keys: &[&SigningKey]) -> String {
+        let keys: Vec<&dyn NoteSigner> = keys.iter().map(|key| *key as _).collect();
+        self.try_sign(&keys).expect("a key in memory signs")
+    }
+
+    /// As [`Body::sign`], by keys wherever they are.
+    ///
+    /// # Errors
+    /// Fails if one of them does not sign.
+    pub fn try_sign(&self, keys: &[&dyn NoteSigner]) -> Result<String, SignError> {
         let text = self.text();
-        compose(self.author(), &text, keys.iter().map(|key| line_by(key, &text)).collect())
+        let lines = keys.iter().map(|key| line_by(*key, &text)).collect::<Result<_, _>>()?;
+        Ok(compose(self.author(), &text, lines))
     }
 }
 
-fn line_by(key: &SigningKey, text: &str) -> (KeyRef, String) {
-    let verifier = key.verifier();
-    (KeyRef::new(verifier.name(), verifier.id()), key.sign_line(text))
+fn line_by(key: &dyn NoteSigner, text: &str) -> Result<(KeyRef, String), SignError> {
+    let verifier = key.public();
+    Ok((KeyRef::new(verifier.name(), verifier.id()), key.try_sign_line(text)?))
 }
 
 /// Puts an entry together: the author's line first, the others ascending by (name, key id).
@@ -235,7 +245,10 @@ impl Entry {
     /// Gives bytes as [`Body::sign`] does; a key that has signed already changes nothing. What
     /// [`Entry::parse`] then refuses holds too many lines, or one that says to be by one of `keys`
     /// and is not.
-    pub fn countersign(&self, keys: &[&SigningKey]) -> String {
+    ///
+    /// # Errors
+    /// Fails if a key does not sign.
+    pub fn countersign(&self, keys: &[&dyn NoteSigner]) -> Result<String, SignError> {
         let text = self.text();
         let note = SignedNote::parse_with(&self.bytes, SIGNATURES_MAX, ENTRY_LEN_MAX)
             .expect("an entry is a signed note");
@@ -244,13 +257,13 @@ impl Entry {
         };
         let mut lines: Vec<(KeyRef, String)> = note.lines().iter().map(line).collect();
         for key in keys {
-            let line = line_by(key, text);
+            let line = line_by(*key, text)?;
             // A key signs a text in one way: the same line again is no second signature.
             if !lines.contains(&line) {
                 lines.push(line);
             }
         }
-        compose(self.body.author(), text, lines)
+        Ok(compose(self.body.author(), text, lines))
     }
 
     /// Checks every signature line against the keys known so far, and the keys that a mandate or

@@ -68,17 +68,17 @@ fn keys_sign_one_after_the_other_in_any_order() {
     let whole = note(&body.text(), &[&kpps, &ppk, &saksi]);
     let one = Entry::parse(body.sign(&[&kpps]).as_bytes()).unwrap();
     for (second, third) in [(&saksi, &ppk), (&ppk, &saksi)] {
-        let two = Entry::parse(one.countersign(&[second]).as_bytes()).unwrap();
-        assert_eq!(two.countersign(&[third]).into_bytes(), whole);
+        let two = Entry::parse(one.countersign(&[second]).unwrap().as_bytes()).unwrap();
+        assert_eq!(two.countersign(&[third]).unwrap().into_bytes(), whole);
     }
-    assert_eq!(one.countersign(&[&saksi, &ppk]).into_bytes(), whole);
+    assert_eq!(one.countersign(&[&saksi, &ppk]).unwrap().into_bytes(), whole);
     // Who has signed changes nothing; who signs twice at once, or is misused, is refused.
     let whole = Entry::parse(&whole).unwrap();
-    assert_eq!(whole.countersign(&[&ppk, &kpps]).as_bytes(), whole.bytes());
+    assert_eq!(whole.countersign(&[&ppk, &kpps]).unwrap().as_bytes(), whole.bytes());
     let text = body.text();
     let lines = [kpps.sign_line(&text), relabel(&saksi.sign_line(&text), &ppk)];
     let misused = Entry::parse(compose(&text, &lines).as_bytes()).unwrap();
-    assert_malformed(misused.countersign(&[&ppk]).as_bytes());
+    assert_malformed(misused.countersign(&[&ppk]).unwrap().as_bytes());
 }
 
 #[test]

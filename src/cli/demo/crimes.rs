@@ -44,7 +44,7 @@ fn rewrite_history(
          the first station. He has the log's key and even the officer's, so every signature is\n\
          right. He builds the whole log anew and serves it under its own name.",
     );
-    let officer = files::read_key(&args.dir.join("officer.key"))?;
+    let officer = files::read_private_key(&args.dir.join("officer.key"))?;
     let changed = |entry: &[u8]| Some(vec![forge::resigned(entry, STOLEN, &officer)?]);
     let copy = forge_copy(args, log, "rewritten", changed)?;
     stage.tell("He shows the copy to the witnesses, for their signatures. They know another head:");
@@ -141,7 +141,7 @@ fn forge_copy(
         Failure::new(Exit::Failure, "the demo's first form is not in the demo's log")
     })?;
     entries.splice(place..=place, changed);
-    let key = files::read_key(&args.dir.join("log/keys/log"))?;
+    let key = files::read_private_key(&args.dir.join("log/keys/log"))?;
     forge::write_copy(&args.dir.join(name), &args.dir.join("log"), &entries, &key)?;
     Ok(name.to_owned())
 }

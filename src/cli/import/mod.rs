@@ -18,7 +18,6 @@ use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use jejak_proofs::{
     merkle::{ENTRY_LEN_MAX, Hash, sha256},
-    note::SigningKey,
     tally::{Id, KeyRef, Reason, Word},
 };
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
@@ -30,8 +29,9 @@ use self::{
     rows::{Row, Statement},
 };
 use super::{
+    draft,
     exit::{Exit, Failure},
-    files,
+    files::{self, HeldKey},
     output::Output,
     place::{self, LogArgs, Place},
     refusal,
@@ -146,12 +146,7 @@ pub fn run(args: ImportArgs, output: &Output) -> Result<Exit, Failure> {
 }
 
 /// Begins an import, or joins the one that the directory holds, under its terms.
-fn join(
-    args: &ImportArgs,
-    place: &Place,
-    key: &SigningKey,
-    book: &mut Book,
-) -> Result<(), Failure> {
+fn join(args: &ImportArgs, place: &Place, key: &HeldKey, book: &mut Book) -> Result<(), Failure> {
     let verifier = key.verifier();
     let author = KeyRef::new(verifier.name(), verifier.id());
     if let Some(terms) = book.terms() {
@@ -209,7 +204,7 @@ fn agree(args: &ImportArgs, terms: &Terms) -> Result<(), Failure> {
 struct Import {
     fetch: Fetch,
     place: Place,
-    key: SigningKey,
+    key: HeldKey,
     terms: Terms,
     run: Run,
     /// Its place among the runs.
@@ -265,7 +260,9 @@ impl Import {
                 if failed.load(Ordering::Relaxed) {
                     break;
                 }
-                for batch in self.sign(chunk) {
+                let signed =
+                    self.sign(chunk).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+                for batch in signed {
                     // Nobody receives once every sender has failed.
                     let _ = batches.send(batch);
                 }
@@ -281,14 +278,15 @@ impl Import {
     }
 
     /// Signs rows, and cuts them where a batch would become too long.
-    fn sign<'a>(&self, chunk: &'a [Statement<'a>]) -> Vec<Vec<Signed<'a>>> {
+    fn sign<'a>(&self, chunk: &'a [Statement<'a>]) -> Result<Vec<Vec<Signed<'a>>>, Failure> {
         let signed: Vec<Signed<'_>> = chunk
             .par_iter()
             .map(|statement| {
-                let entry = statement.body(&self.terms, &self.run).sign(&[&self.key]);
-                Signed { statement, entry }
+                let body = statement.body(&self.terms, &self.run);
+                let entry = body.try_sign(&[&self.key]).map_err(draft::not_signed)?;
+                Ok(Signed { statement, entry })
             })
-            .collect();
+            .collect::<Result<_, _>>()?;
         let mut batches = vec![Vec::new()];
         let mut bytes = 0;
         for signed in signed {
@@ -300,7 +298,7 @@ impl Import {
             bytes += len;
             batches.last_mut().expect("there is always one").push(signed);
         }
-        batches
+        Ok(batches)
     }
 
     fn send(&self, batch: &[Signed<'_>]) -> Result<(), Failure> {
