@@ -108,7 +108,7 @@ pub fn read_maybe_gzip(path: &Path) -> Result<Vec<u8>, Failure> {
 #[derive(Clone, Debug)]
 pub enum HeldKey {
     /// The private key itself.
-    Private(SigningKey),
+    Private(Box<SigningKey>),
     /// A word that an ssh-agent has it.
     Agent(AgentKey),
 }
@@ -156,7 +156,7 @@ pub fn read_key(path: &Path) -> Result<HeldKey, Failure> {
         None => SigningKey::parse(text).map(Ok),
     })?;
     match key {
-        Ok(key) => Ok(HeldKey::Private(key)),
+        Ok(key) => Ok(HeldKey::Private(Box::new(key))),
         Err(reference) => find_in_agent(path, &reference).map(HeldKey::Agent),
     }
 }

@@ -67,6 +67,9 @@ pub struct InitArgs {
     /// How many of the witnesses must have cosigned a checkpoint.
     #[arg(long, value_name = "K", requires = "witnesses")]
     quorum: Option<usize>,
+    /// A witness of these whose key says that it recounted. Repeatable.
+    #[arg(long, value_name = "NAME", requires = "witnesses")]
+    recounts: Vec<String>,
 }
 
 /// A witness as a policy line names it, without the keyword.
@@ -79,7 +82,7 @@ fn parse_witness(text: &str) -> Result<WitnessLine, String> {
     };
     let key = VerifierKey::parse(vkey).map_err(|error| error.to_string())?;
     let (name, url) = (name.to_owned(), url.map(str::to_owned));
-    Ok(WitnessLine { name, key, url, window: Window::default() })
+    Ok(WitnessLine { name, key, url, window: Window::default(), recounts: false })
 }
 
 /// All that a log begins with.
@@ -167,7 +170,13 @@ fn check_url(args: &InitArgs, beginning: &Beginning) -> Result<(), Failure> {
 fn compose(args: &InitArgs, beginning: &Beginning, genesis: &Hash) -> Result<String, Failure> {
     let (keys, url) = (beginning.log_keys(), url(args, &beginning.log_key));
     let quorum = args.quorum.unwrap_or_default();
-    Policy::compose_witnessed(&keys, Some(&url), genesis, &args.witnesses, quorum)
+    let mut witnesses = args.witnesses.clone();
+    for name in &args.recounts {
+        let witness = witnesses.iter_mut().find(|line| line.name == *name);
+        let unknown = || Failure::config(format!("--recounts {name}: no --witness has that name"));
+        witness.ok_or_else(unknown)?.recounts = true;
+    }
+    Policy::compose_witnessed(&keys, Some(&url), genesis, &witnesses, quorum)
         .map_err(|error| Failure::config(format!("--witness, --quorum: {error}")))
 }
 
@@ -285,7 +294,7 @@ fn fresh(args: &InitArgs) -> Result<Beginning, Failure> {
         manifest::build(origin, &args.rules, registers, &log_keys, &roots, 1)?;
     let manifest = Body::Manifest(Box::new(manifest)).sign(&[&root_key]);
     let (log_pq_key, root_key) = (Some(log_pq_key), Some(root_key));
-    let log_key = HeldKey::Private(log_key);
+    let log_key = HeldKey::Private(Box::new(log_key));
     Ok(Beginning { log_key, log_pq_key, root_key, manifest, units, contests })
 }
 

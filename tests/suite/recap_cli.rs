@@ -17,7 +17,7 @@ use jejak_proofs::{
 };
 use serde_json::{Value, json};
 
-use super::program::{Ended, Serving, example_log, jejak};
+use super::program::{Ended, Serving, example_log, jejak, root};
 
 /// A log of the example election with a form of 3173001, and keys of an officer and an observer.
 struct Desk {
@@ -124,6 +124,57 @@ fn a_citizen_finds_a_station_in_every_total_above() {
     assert_eq!((&absent["status"], &absent["record"]["entries"]), (&json!("none"), &json!(0)));
     desk.ask(&["recap", "prove", "ppwp", "3173009"]).exit(10);
     desk.ask(&["recap", "prove", "other", "3173001"]).exit(10);
+}
+
+/// An address that is free now.
+fn free_address() -> String {
+    let bound = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    bound.local_addr().unwrap().to_string()
+}
+
+// SPEC [Q12]
+#[test]
+fn a_proof_says_who_recounted() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    for file in ["units.csv", "form.json"] {
+        fs::copy(root().join("examples").join(file), dir.join(file)).unwrap();
+    }
+    let witness = ["--json", "witness", "init", "w", "--name", "witness.example/w", "--recount"];
+    let vkey = jejak(dir, &witness).exit(0).json()["vkey"].as_str().unwrap().to_owned();
+    let (at, log_at) = (free_address(), free_address());
+    let line = format!("w {vkey} http://{at}");
+    let init = |name: &str, recounts: &str| {
+        let url = format!("http://{log_at}/2024");
+        let log = ["init", name, "--origin", "log.example/2024", "--units", "units.csv"];
+        let more = ["--contest", "ppwp=01,02", "--url", &url, "--witness", &line];
+        let quorum = ["--quorum", "1", "--recounts", recounts];
+        jejak(dir, &[&log[..], &more, &quorum].concat())
+    };
+    assert!(init("log", "x").exit(78).stderr.contains("no --witness has that name"));
+    init("log", "w").exit(0);
+    jejak(dir, &["witness", "add-log", "w", "-p", "log/policy"]).exit(0);
+    let _witness = Serving::with(dir, &["witness", "serve", "w", "--recount", "--listen", &at]);
+    let _log = Serving::with(dir, &["serve", "log", "--listen", &log_at]);
+    let policy = ["-p", "log/policy"];
+    let by = ["--by", "log/keys/root", "--role", "official", "--units", "ID", "--new", "k"];
+    jejak(dir, &[&["mandate"][..], &policy, &by].concat()).exit(0);
+    let submit = ["submit", "--witnessed", "20s", "-k", "k", "form.json"];
+    jejak(dir, &[&submit[..], &policy].concat()).exit(0);
+    let prove = ["recap", "prove", "ppwp", "3173001", "-o", "x.recap-proof"];
+    jejak(dir, &[&prove[..], &policy].concat()).exit(0);
+    let verify = ["verify", "x.recap-proof", "-p", "log/policy"];
+    let said = jejak(dir, &verify).exit(0).stdout;
+    assert!(said.contains("\nrecounted by w\n") && !said.contains("not recounted"), "{said}");
+    let object = jejak(dir, &[&["--json"][..], &verify].concat()).exit(0).json();
+    assert_eq!(object["recounted"], json!(["w"]));
+    let said = jejak(dir, &["recap", "show", "ppwp", "-p", "log/policy"]).exit(0).stdout;
+    assert!(said.contains("\nrecounted by w\n"), "{said}");
+    // A policy that does not say so of the witness says so of nobody.
+    let text = fs::read_to_string(dir.join("log/policy")).unwrap();
+    fs::write(dir.join("other"), text.replace("# jejak-recount w\n", "")).unwrap();
+    let said = jejak(dir, &["verify", "x.recap-proof", "-p", "other"]).exit(0).stdout;
+    assert!(said.contains("seen by w\n") && said.contains("not recounted"), "{said}");
 }
 
 #[test]

@@ -115,6 +115,9 @@ pub enum PolicyErrorKind {
     /// A genesis comment that is not `# jejak-genesis <origin> <hex>`.
     #[error("expected # jejak-genesis <origin> <64 lower-case hexadecimal digits>")]
     Genesis,
+    /// A recount comment that does not name witnesses of the lines above it.
+    #[error("expected # jejak-recount and the names of witnesses that are defined above")]
+    Recount,
     /// A second genesis comment for one origin.
     #[error("a second genesis of the same origin")]
     SecondGenesis,
@@ -152,6 +155,9 @@ pub struct WitnessLine {
     pub url: Option<String>,
     /// The sizes of trees for which the key counts; all, unless a file beside the policy says less.
     pub window: Window,
+    /// Whether its cosignature also says that every entry was replayed and the state at the end is
+    /// right, by the comment `# jejak-recount <name>...`.
+    pub recounts: bool,
 }
 
 /// A cosignature that verified.
@@ -219,6 +225,14 @@ impl Policy {
         }
         for WitnessLine { name, key, url, .. } in witnesses {
             text.push_str(&format!("witness {name} {key}{}\n", after_space(url.as_deref())));
+        }
+        let recounting: String = witnesses
+            .iter()
+            .filter(|line| line.recounts)
+            .map(|line| format!(" {}", line.name))
+            .collect();
+        if !recounting.is_empty() {
+            text.push_str(&format!("# jejak-recount{recounting}\n"));
         }
         if witnesses.is_empty() {
             text.push_str("quorum none\n");

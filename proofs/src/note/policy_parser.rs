@@ -13,6 +13,9 @@ use crate::merkle::Hash;
 /// First word of a genesis comment after the `#`.
 const GENESIS: &[u8] = b"jejak-genesis";
 
+/// First word of the comment that names the witnesses that recount.
+const RECOUNT: &[u8] = b"jejak-recount";
+
 impl Policy {
     /// Reads a policy file (C2SP tlog-policy). [`Policy::parse_bytes`] takes any octets.
     ///
@@ -69,6 +72,7 @@ impl<'a> Parser<'a> {
         match words[..] {
             [] => Ok(()),
             [b"#", GENESIS, ref rest @ ..] => self.genesis(rest),
+            [b"#", RECOUNT, ref names @ ..] => self.recount(names),
             [word, ..] if word.starts_with(b"#") => Ok(()),
             [b"log", vkey] => self.log(vkey, None),
             [b"log", vkey, url] => self.log(vkey, Some(url)),
@@ -100,6 +104,16 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
+    /// As a group does, it names witnesses that are defined above it.
+    fn recount(&mut self, names: &[&[u8]]) -> Result<(), Kind> {
+        for name in names {
+            let Some(&node) = self.names.get(name) else { return Err(Kind::Recount) };
+            let Node::Witness(place) = self.policy.nodes[node] else { return Err(Kind::Recount) };
+            self.policy.witnesses[place].recounts = true;
+        }
+        if names.is_empty() { Err(Kind::Recount) } else { Ok(()) }
+    }
+
     fn log(&mut self, vkey: &[u8], url: Option<&[u8]>) -> Result<(), Kind> {
         if self.policy.logs.len() == POLICY_LOGS_MAX {
             return Err(Kind::TooManyLogs);
@@ -125,7 +139,7 @@ impl<'a> Parser<'a> {
         self.define(name, Node::Witness(self.policy.witnesses.len()))?;
         let name = String::from_utf8_lossy(name).into_owned();
         let window = Window::default();
-        self.policy.witnesses.push(WitnessLine { name, key, url, window });
+        self.policy.witnesses.push(WitnessLine { name, key, url, window, recounts: false });
         Ok(())
     }
 

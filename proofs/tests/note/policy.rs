@@ -1,8 +1,9 @@
 //! Policy files: grammar, limits, and the genesis comment.
 
 use jejak_proofs::merkle::sha256;
+use jejak_proofs::note::compose;
 use jejak_proofs::note::{CosigningKey, KeyError, KeyIdError, KeyKind, Policy, PolicyError};
-use jejak_proofs::note::{NoteError, PolicyErrorKind as Kind, SignedNote, SigningKey, compose};
+use jejak_proofs::note::{NoteError, PolicyErrorKind as Kind, SignedNote, SigningKey, VerifierKey};
 
 use super::{LOG_VKEY, WITNESS_VKEY, log_key, vkey_of, witness};
 
@@ -154,6 +155,28 @@ fn malformed_lines() {
         (format!("# jejak-genesis a {}\n", GENESIS.to_uppercase()), 1, Kind::Genesis),
         (format!("# jejak-genesis a {}\n", &GENESIS[1..]), 1, Kind::Genesis),
         (format!("{genesis}{genesis}"), 2, Kind::SecondGenesis),
+    ]);
+}
+
+// SPEC [Q13]
+#[test]
+fn comments_that_name_who_recounts() {
+    let two = w(1) + &w(2);
+    let policy = Policy::parse(&format!("{two}# jejak-recount W2\nquorum W1\n")).unwrap();
+    let recounts: Vec<bool> = policy.witnesses().map(|line| line.recounts).collect();
+    assert_eq!(recounts, [false, true]);
+    let both = Policy::parse(&format!("{two}# jejak-recount W2 W1\nquorum W1\n")).unwrap();
+    assert!(both.witnesses().all(|line| line.recounts));
+    let keys = [VerifierKey::parse(LOG_VKEY).unwrap()];
+    let lines: Vec<_> = policy.witnesses().cloned().collect();
+    let text = Policy::compose_witnessed(&keys, None, &GENESIS.parse().unwrap(), &lines, 1);
+    let read = Policy::parse(&text.unwrap()).unwrap();
+    assert_eq!(read.witnesses().map(|line| line.recounts).collect::<Vec<_>>(), recounts);
+    refused(vec![
+        (format!("{two}# jejak-recount\nquorum W1\n"), 3, Kind::Recount),
+        (format!("{two}# jejak-recount W3\nquorum W1\n"), 3, Kind::Recount),
+        (format!("# jejak-recount W1\n{two}quorum W1\n"), 1, Kind::Recount),
+        (format!("{two}group g all W1\n# jejak-recount g\nquorum g\n"), 4, Kind::Recount),
     ]);
 }
 

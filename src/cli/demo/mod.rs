@@ -147,7 +147,7 @@ fn found(
     let url = format!("http://{address}/election");
     let contest = "president=01,02,03";
     let mut init = vec!["init", "log", "--origin", ORIGIN, "--units", "units.csv"];
-    init.extend(["--contest", contest, "--url", &url, "--quorum", "2"]);
+    init.extend(["--contest", contest, "--url", &url, "--quorum", "2", "--recounts", RECOUNT]);
     witnesses.iter().for_each(|(.., line)| init.extend(["--witness", line]));
     stage.must(&init)?;
     let mut running = Vec::new();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use jejak_proofs::{
-    note::{Policy, Receipt},
+    note::{Cosignature, Policy, Receipt},
     tally::{
         Body, Count, Entry, ProvenRecap, ProvenUnit, RecapProof, RecapProofError, RecordHead,
         Tally, counter,
@@ -23,8 +23,7 @@ use crate::cli::{
 const OPTIONS_NAMED_MAX: usize = 3;
 
 /// What nobody but a recount proves.
-const LIMITS: &str = "not recounted: as the log computed it\n\
-    This proves that the log has committed in public to these numbers, and that they are contained \
+const LIMITS: &str = "This proves that the log has committed in public to these numbers, and that they are contained \
     in\nevery total above. That it is the right head, and that no entry about the unit was left \
     out, is\nproved by a witness that recounts, or by your own replay: jejak recap export, jejak \
     monitor.\nTransparency evidence, not the official result.";
@@ -224,14 +223,13 @@ fn print(
     form: Option<&Form>,
     output: &Output,
 ) -> Result<(), Failure> {
-    let witnesses: Vec<String> = policy
+    let cosignatures = policy
         .cosignatures(&proven.checkpoint)
-        .map_err(|error| Failure::new(exit_of_checkpoint(&error), error))?
-        .iter()
-        .map(|cosignature| cosignature.witness.name.clone())
-        .collect();
+        .map_err(|error| Failure::new(exit_of_checkpoint(&error), error))?;
+    let witnesses: Vec<&str> = cosignatures.iter().map(|line| line.witness.name.as_str()).collect();
+    let recounted = recounted(&cosignatures);
     output.result(
-        || text(proven, &witnesses, form),
+        || text(proven, &witnesses, &recounted, form),
         &json!({
             "above": proven.units[1..].iter().map(|unit| object(proven, unit)).collect::<Vec<_>>(),
             "contest": proven.contest,
@@ -244,7 +242,7 @@ fn print(
             "origin": proven.checkpoint.origin(),
             "proves": "committed",
             "record": proven.units[0].record,
-            "recounted": [],
+            "recounted": recounted,
             "root": proven.checkpoint.head().root,
             "size": proven.checkpoint.head().size,
             "status": status_word(proven.units[0].record.status),
@@ -260,7 +258,26 @@ fn object(proven: &ProvenRecap, unit: &ProvenUnit) -> Value {
     json!({"counters": counters, "record": unit.record, "unit": unit.unit})
 }
 
-fn text(proven: &ProvenRecap, witnesses: &[String], form: Option<&Form>) -> String {
+/// Those who cosigned only after a replay.
+pub fn recounted<'p>(cosignatures: &[Cosignature<'p>]) -> Vec<&'p str> {
+    let recounts = cosignatures.iter().filter(|cosignature| cosignature.witness.recounts);
+    recounts.map(|cosignature| cosignature.witness.name.as_str()).collect()
+}
+
+/// Who vouches that the sums follow from all entries.
+pub fn recounted_by(names: &[&str]) -> String {
+    match names.is_empty() {
+        true => "not recounted: as the log computed it".to_owned(),
+        false => format!("recounted by {}", names.join(", ")),
+    }
+}
+
+fn text(
+    proven: &ProvenRecap,
+    witnesses: &[&str],
+    recounted: &[&str],
+    form: Option<&Form>,
+) -> String {
     let unit = &proven.units[0];
     let seen = match witnesses.is_empty() {
         true => "no witness".to_owned(),
@@ -272,13 +289,14 @@ fn text(proven: &ProvenRecap, witnesses: &[String], form: Option<&Form>) -> Stri
     let inside = inside(proven).map_or(String::new(), |inside| inside + "\n");
     format!(
         "{}: {} in {}, under the sealed checkpoint of {size} entries of {}, seen by {seen}\n\
-         status: {}\n{verdict}{}\n{inside}{LIMITS}",
+         status: {}\n{verdict}{}\n{inside}{}\n{LIMITS}",
         if counts { "ok" } else { "the proof is good" },
         unit.unit,
         proven.contest,
         proven.checkpoint.origin(),
         status(unit),
         table(proven),
+        recounted_by(recounted),
     )
 }
 

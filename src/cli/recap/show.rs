@@ -9,12 +9,14 @@ use serde_json::json;
 use super::{
     counters::{Counters, Table, grouped, names, status_word},
     failure,
+    proven::{recounted, recounted_by},
 };
 use crate::{
     cli::{
         exit::{Exit, Failure},
         output::Output,
         place::LogArgs,
+        verify::exit_of_checkpoint,
     },
     client::{self, Child, RecapError, Region},
 };
@@ -26,8 +28,7 @@ const OPTIONS_SHOWN_MAX: usize = 12;
 const SPLIT: &str = "\nThe last row is proven, and the others add up to it. How it is split among \
     them, and names,\nare as the log tells them: `jejak recap prove` proves each.";
 
-const LIMITS: &str = "\nnot recounted: as the log computed it\n\
-    Transparency evidence, not the official result.";
+const LIMITS: &str = "Transparency evidence, not the official result.";
 
 /// Show a unit and its children: votes, sums, how many stations reported, and disputes.
 ///
@@ -66,7 +67,12 @@ pub fn run(args: ShowArgs, output: &Output) -> Result<Exit, Failure> {
         let _ = write_csv(&region, io::stdout().lock());
         return Ok(Exit::Ok);
     }
-    output.result(|| text(&region, &place.origin), &object(&region));
+    let cosignatures = place
+        .policy
+        .cosignatures(&region.proof.proven.checkpoint)
+        .map_err(|error| Failure::new(exit_of_checkpoint(&error), error))?;
+    let recounted = recounted(&cosignatures);
+    output.result(|| text(&region, &place.origin, &recounted), &object(&region, &recounted));
     Ok(Exit::Ok)
 }
 
@@ -93,7 +99,7 @@ fn rows(region: &Region) -> Vec<Child> {
     }]
 }
 
-fn text(region: &Region, origin: &str) -> String {
+fn text(region: &Region, origin: &str, recounted: &[&str]) -> String {
     let proven = &region.proof.proven;
     let (unit, options) = (region.proof.unit(), &proven.options[..]);
     let shown = if options.len() > OPTIONS_SHOWN_MAX { &[][..] } else { options };
@@ -131,10 +137,10 @@ fn text(region: &Region, origin: &str) -> String {
     if !region.children.is_empty() {
         text += SPLIT;
     }
-    text + LIMITS
+    format!("{text}\n{}\n{LIMITS}", recounted_by(recounted))
 }
 
-fn object(region: &Region) -> serde_json::Value {
+fn object(region: &Region, recounted: &[&str]) -> serde_json::Value {
     let proven = &region.proof.proven;
     let (unit, options, head) =
         (region.proof.unit(), &proven.options[..], proven.checkpoint.head());
@@ -158,6 +164,7 @@ fn object(region: &Region) -> serde_json::Value {
         "options": options,
         "origin": proven.checkpoint.origin(),
         "record": unit.record,
+        "recounted": recounted,
         "root": head.root,
         "size": head.size,
         "unit": unit.unit,
