@@ -98,3 +98,5 @@ mod upgrade;
 mod verify;
 #[path = "suite/witness.rs"]
 mod witness;
+#[path = "suite/witnessed.rs"]
+mod witnessed;

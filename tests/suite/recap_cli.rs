@@ -17,7 +17,10 @@ use jejak_proofs::{
 };
 use serde_json::{Value, json};
 
-use super::program::{Ended, Serving, example_log, jejak, root};
+use super::{
+    program::{Ended, Serving, example_log, jejak},
+    witnessed::Place,
+};
 
 /// A log of the example election with a form of 3173001, and keys of an officer and an observer.
 struct Desk {
@@ -126,36 +129,15 @@ fn a_citizen_finds_a_station_in_every_total_above() {
     desk.ask(&["recap", "prove", "other", "3173001"]).exit(10);
 }
 
-/// An address that is free now.
-fn free_address() -> String {
-    let bound = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    bound.local_addr().unwrap().to_string()
-}
-
 // SPEC [Q12]
 #[test]
 fn a_proof_says_who_recounted() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    for file in ["units.csv", "form.json"] {
-        fs::copy(root().join("examples").join(file), dir.join(file)).unwrap();
-    }
-    let witness = ["--json", "witness", "init", "w", "--name", "witness.example/w", "--recount"];
-    let vkey = jejak(dir, &witness).exit(0).json()["vkey"].as_str().unwrap().to_owned();
-    let (at, log_at) = (free_address(), free_address());
-    let line = format!("w {vkey} http://{at}");
-    let init = |name: &str, recounts: &str| {
-        let url = format!("http://{log_at}/2024");
-        let log = ["init", name, "--origin", "log.example/2024", "--units", "units.csv"];
-        let more = ["--contest", "ppwp=01,02", "--url", &url, "--witness", &line];
-        let quorum = ["--quorum", "1", "--recounts", recounts];
-        jejak(dir, &[&log[..], &more, &quorum].concat())
-    };
-    assert!(init("log", "x").exit(78).stderr.contains("no --witness has that name"));
-    init("log", "w").exit(0);
-    jejak(dir, &["witness", "add-log", "w", "-p", "log/policy"]).exit(0);
-    let _witness = Serving::with(dir, &["witness", "serve", "w", "--recount", "--listen", &at]);
-    let _log = Serving::with(dir, &["serve", "log", "--listen", &log_at]);
+    let place = Place::new(dir);
+    assert!(place.init("x").exit(78).stderr.contains("no --witness has that name"));
+    place.init("w").exit(0);
+    let (_witness, _log) = (place.witness(), place.serve("log"));
     let policy = ["-p", "log/policy"];
     let by = ["--by", "log/keys/root", "--role", "official", "--units", "ID", "--new", "k"];
     jejak(dir, &[&["mandate"][..], &policy, &by].concat()).exit(0);
