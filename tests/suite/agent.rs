@@ -172,7 +172,7 @@ fn a_log_whose_agent_goes_away_stops_and_loses_nothing() {
     // The root key is still there, so an entry comes: the log cannot sign what it committed.
     let official = agent.refer("officer1", "official/ID");
     let by = ["--by", "root1.key", "--role", "official", "--units", "ID", "--key", &official];
-    let mandate = [&["mandate"][..], &url, &by].concat();
+    let mandate = [&["mandate", "--patience", "1s"][..], &url, &by].concat();
     let sent = agent.jejak(&mandate);
     assert!(matches!(sent.status, 69 | 75), "{} {}", sent.status, sent.stderr);
     assert_eq!(serving.wait(), Some(70));

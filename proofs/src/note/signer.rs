@@ -118,8 +118,8 @@ impl Secret {
     }
 }
 
-/// Whoever signs notes (0x01) by one key: a [`SigningKey`], or what keeps the key to itself, such as
-/// an ssh-agent.
+/// Whoever signs notes (0x01) by one key: a [`SigningKey`], or what keeps the key to itself, such
+/// as an ssh-agent.
 pub trait NoteSigner: fmt::Debug + Send + Sync {
     /// The public key.
     fn public(&self) -> &VerifierKey;
