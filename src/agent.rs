@@ -73,11 +73,6 @@ impl AgentKey {
         }
     }
 
-    /// What a key file says to refer to the agent for this key.
-    pub fn reference(&self) -> String {
-        reference(&self.public)
-    }
-
     /// The public key as SSH writes it (RFC 8709, Section 4).
     fn blob(&self) -> Vec<u8> {
         [string(ALGORITHM), string(self.public.public_bytes())].concat()

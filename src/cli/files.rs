@@ -1,10 +1,12 @@
 //! Files that commands read and write.
 
 use std::{
+    fmt,
     fs::{self, File, OpenOptions},
     io::{self, BufWriter, Read as _, Write as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use clap::Args;
@@ -104,13 +106,12 @@ pub fn read_maybe_gzip(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(plain)
 }
 
-/// A key that signs notes, as its file has it.
-#[derive(Clone, Debug)]
-pub enum HeldKey {
-    /// The private key itself.
-    Private(Box<SigningKey>),
-    /// A word that an ssh-agent has it.
-    Agent(AgentKey),
+/// A key that signs notes, as its file has it: the private key, or a word that an ssh-agent has it.
+#[derive(Clone)]
+pub struct HeldKey {
+    signer: Arc<dyn NoteSigner>,
+    /// What the file says.
+    text: Zeroizing<String>,
 }
 
 impl HeldKey {
@@ -124,28 +125,32 @@ impl HeldKey {
         self.public().clone()
     }
 
-    /// What its file says.
-    fn text(&self) -> Zeroizing<String> {
-        match self {
-            Self::Private(key) => key.to_private_string(),
-            Self::Agent(key) => Zeroizing::new(key.reference()),
-        }
+    /// Whoever signs, to be shared.
+    pub fn signer(&self) -> Arc<dyn NoteSigner> {
+        self.signer.clone()
     }
 }
 
 impl NoteSigner for HeldKey {
     fn public(&self) -> &VerifierKey {
-        match self {
-            Self::Private(key) => key.public(),
-            Self::Agent(key) => key.public(),
-        }
+        self.signer.public()
     }
 
     fn try_sign_line(&self, text: &str) -> Result<String, SignError> {
-        match self {
-            Self::Private(key) => key.try_sign_line(text),
-            Self::Agent(key) => key.try_sign_line(text),
-        }
+        self.signer.try_sign_line(text)
+    }
+}
+
+impl From<SigningKey> for HeldKey {
+    fn from(key: SigningKey) -> Self {
+        Self { text: key.to_private_string(), signer: Arc::new(key) }
+    }
+}
+
+impl fmt::Debug for HeldKey {
+    /// Shows the public key only.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HeldKey({})", self.public())
     }
 }
 
@@ -156,8 +161,11 @@ pub fn read_key(path: &Path) -> Result<HeldKey, Failure> {
         None => SigningKey::parse(text).map(Ok),
     })?;
     match key {
-        Ok(key) => Ok(HeldKey::Private(Box::new(key))),
-        Err(reference) => find_in_agent(path, &reference).map(HeldKey::Agent),
+        Ok(key) => Ok(HeldKey::from(key)),
+        Err(text) => {
+            let signer = Arc::new(find_in_agent(path, &text)?);
+            Ok(HeldKey { signer, text: text.into() })
+        }
     }
 }
 
@@ -201,7 +209,7 @@ pub fn write_key(path: &Path, key: &SigningKey) -> Result<(), Failure> {
 
 /// As [`write_key`], for a key that may be in an agent.
 pub fn write_held_key(path: &Path, key: &HeldKey) -> Result<(), Failure> {
-    write_private(path, &key.text())
+    write_private(path, &key.text)
 }
 
 /// Writes the word that an ssh-agent has this key, to a new file.

@@ -294,7 +294,7 @@ fn fresh(args: &InitArgs) -> Result<Beginning, Failure> {
         manifest::build(origin, &args.rules, registers, &log_keys, &roots, 1)?;
     let manifest = Body::Manifest(Box::new(manifest)).sign(&[&root_key]);
     let (log_pq_key, root_key) = (Some(log_pq_key), Some(root_key));
-    let log_key = HeldKey::Private(Box::new(log_key));
+    let log_key = HeldKey::from(log_key);
     Ok(Beginning { log_key, log_pq_key, root_key, manifest, units, contests })
 }
 

@@ -129,7 +129,7 @@ pub fn open(dir: &Path, options: &Options) -> Result<Log, Failure> {
     }
     let keys = dir.join("keys");
     let there = |name: &str| Some(keys.join(name)).filter(|path| path.exists());
-    let held = |path: PathBuf| files::read_key(&path).map(|key| Arc::new(key) as _);
+    let held = |path: PathBuf| files::read_key(&path).map(|key| key.signer());
     let mut note = vec![held(keys.join("log"))?];
     // The key that will follow it: while their windows overlap, both sign.
     note.extend(there("log-next").map(held).transpose()?);
