@@ -11,7 +11,7 @@ mod judging;
 #[path = "witness/keeping.rs"]
 mod keeping;
 #[path = "witness/place.rs"]
-mod place;
+pub mod place;
 #[path = "witness/race.rs"]
 mod race;
 #[path = "witness/recount.rs"]
