@@ -1,5 +1,7 @@
 //! The mirror: against honest logs, every lie of a source, damage of its own disk, and kills.
 
+#[path = "mirror/clients.rs"]
+mod clients;
 #[path = "mirror/cosigned.rs"]
 mod cosigned;
 #[path = "mirror/damage.rs"]
