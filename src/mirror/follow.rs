@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -28,6 +29,12 @@ use crate::{
     clock,
     store::{Directory, StoreError},
 };
+
+/// Time between two looks through a copy that could not be mended: each reads all of it.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// How long a follower that waits may take to notice that it is to stop.
+const NAP: Duration = Duration::from_millis(50);
 
 /// Where the newest head of a copy is.
 const CHECKPOINT: &str = "checkpoint";
@@ -207,7 +214,19 @@ impl Followed {
                 self.status().stuck = true;
                 return;
             }
-            let _ = woken.recv_timeout(every);
+            match self.unsure.load(Ordering::Relaxed) {
+                // Whoever asks for what is damaged must not make us read all the time.
+                true => self.rest(LOOK_EVERY.max(every)),
+                false => drop(woken.recv_timeout(every)),
+            }
+        }
+    }
+
+    /// Waits, whoever wakes it, unless it is to end.
+    fn rest(&self, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end && !self.stop.load(Ordering::Relaxed) {
+            thread::sleep(NAP);
         }
     }
 
@@ -242,7 +261,11 @@ impl Followed {
         if !self.unsure.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
-        let healed = self.look_through();
+        // A source that is away mends nothing: reading all of the copy would be in vain.
+        let healed = match self.to_pull().head(None) {
+            Err(error @ PullError::Unreachable(_)) => Err(error.into()),
+            _ => self.look_through(),
+        };
         if healed.is_err() {
             self.unsure.store(true, Ordering::Relaxed);
         }
