@@ -8,6 +8,7 @@ pub mod clock;
 pub mod cosign;
 pub mod http;
 pub mod log;
+pub mod mirror;
 pub mod monitor;
 pub mod server;
 pub mod state;

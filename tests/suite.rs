@@ -38,6 +38,8 @@ mod import;
 mod kill;
 #[path = "suite/log.rs"]
 mod log;
+#[path = "suite/mirror.rs"]
+mod mirror;
 #[path = "suite/monitor.rs"]
 mod monitor;
 #[path = "suite/officer.rs"]

@@ -10,6 +10,7 @@ use jejak_proofs::{
 use super::{
     AuditError, CHECKPOINT, Finding, Report, Source, View, check, extras,
     journal::JournalView,
+    sink::Sink,
     source::Fault,
     tree::{BUNDLE_LEN_MAX, Row, Tree, WIDTH},
     walk::Walk,
@@ -98,7 +99,7 @@ pub fn export(
     }
     check_target(target, &walk, &edge, policy)?;
 
-    let mut copy = Copy { target, written: 0, kept: 0 };
+    let copy = Copy(Sink::new(target));
     copy.tree(&walk.tree, &edge)?;
     copy.registers(source, &walk)?;
     let keys = policy.log_keys(checkpoint.origin()).iter().map(ToString::to_string).collect();
@@ -109,13 +110,13 @@ pub fn export(
     });
     if let Some(description) = description {
         let bytes = description.to_bytes();
-        copy.put(extras::DESCRIPTION, &bytes, bytes.len() as u64)?;
+        copy.0.put(extras::DESCRIPTION, &bytes, bytes.len() as u64)?;
     }
     // Disk: after this sync everything that the checkpoint covers is there; then the checkpoint.
     target.sync()?;
-    copy.put(CHECKPOINT, checkpoint.note().as_bytes(), checkpoint.note().len() as u64)?;
+    copy.0.put(CHECKPOINT, checkpoint.note().as_bytes(), checkpoint.note().len() as u64)?;
     target.sync()?;
-    let (written, kept) = (copy.written, copy.kept);
+    let (written, kept) = copy.0.counts();
     let removed = remove_partials(target, &walk.tree)?;
     let report = check(&Source::directory(target.root())?, policy, &|_, _| {})?;
     Ok(Exported { checkpoint, written, kept, removed, report })
@@ -148,49 +149,35 @@ fn check_target(
     Ok(())
 }
 
-/// Writes into a target what is not there yet.
-struct Copy<'a> {
-    target: &'a Directory,
-    written: u64,
-    kept: u64,
-}
+/// Writes the tree of a log into a target.
+struct Copy<'a>(Sink<'a>);
 
 impl Copy<'_> {
-    fn put(&mut self, path: &str, bytes: &[u8], len_max: u64) -> Result<(), ExportError> {
-        // What cannot be read there is replaced.
-        if self.target.read(path, len_max).ok().flatten().as_deref() == Some(bytes) {
-            self.kept += 1;
-            return Ok(());
-        }
-        self.written += 1;
-        Ok(self.target.write(path, bytes)?)
-    }
-
-    fn tree(&mut self, tree: &Tree<'_>, edge: &[(TileId, Row)]) -> Result<(), ExportError> {
+    fn tree(&self, tree: &Tree<'_>, edge: &[(TileId, Row)]) -> Result<(), ExportError> {
         for id in TileId::of_tree(0, tree.size) {
             let hashes = match edge.iter().find(|(partial, _)| *partial == id) {
                 Some((_, row)) => row.iter().flatten().copied().collect(),
                 None => tree.tile(id.level, id.index)?.hashes,
             };
             let bytes: Vec<u8> = hashes.iter().flat_map(|hash: &Hash| *hash.as_bytes()).collect();
-            self.put(&id.path(), &bytes, WIDTH * HASH_LEN as u64)?;
+            self.0.put(&id.path(), &bytes, WIDTH * HASH_LEN as u64)?;
         }
         for id in BundleId::of_tree(0, tree.size) {
             let bytes = match id.width {
                 TILE_WIDTH => tree.bundle(id.index)?.bytes,
                 _ => partial_bundle(tree, id)?,
             };
-            self.put(&id.path(), &bytes, BUNDLE_LEN_MAX)?;
+            self.0.put(&id.path(), &bytes, BUNDLE_LEN_MAX)?;
         }
         Ok(())
     }
 
-    fn registers(&mut self, source: &Source, walk: &Walk<'_>) -> Result<(), ExportError> {
+    fn registers(&self, source: &Source, walk: &Walk<'_>) -> Result<(), ExportError> {
         let named: BTreeMap<Hash, u64> = extras::registers(&walk.found().manifests);
         for (hash, len) in named {
             let path = extras::register_path(&hash);
             match source.read(&path, len) {
-                Ok(Some(bytes)) => self.put(&path, &bytes, len)?,
+                Ok(Some(bytes)) => self.0.put(&path, &bytes, len)?,
                 // It was read a moment ago. The audit of the target will name what is missing.
                 Ok(None) | Err(Fault::Damage(_)) => {}
                 Err(Fault::Stop(error)) => return Err(error.into()),
@@ -229,7 +216,7 @@ fn remove_partials(target: &Directory, tree: &Tree<'_>) -> Result<u64, ExportErr
             _ => continue,
         };
         if full == TILE_WIDTH {
-            target.remove(&path)?;
+            target.remove_partial(&path)?;
             removed += 1;
         }
     }

@@ -72,19 +72,35 @@ pub(super) fn register(
     hash: &Hash,
     len: Option<u64>,
 ) -> Result<(), AuditError> {
-    let damage = match read(walk.tree.source, path, REGISTER_LEN_MAX as u64)? {
-        Ok(bytes) if sha256(&bytes) != *hash => Some(Damage::Hash),
-        Ok(bytes) => len
-            .filter(|len| bytes.len() as u64 != *len)
-            .map(|want| Damage::Length { got: bytes.len() as u64, want }),
-        Err(damage) => Some(damage),
-    };
+    let mut damage = wrong(walk.tree.source, path, hash, len)?;
+    if let (Some(mender), Some(_), Some(len)) = (walk.mender, &damage, len) {
+        let is_it = |bytes: &[u8]| sha256(bytes) == *hash && bytes.len() as u64 == len;
+        if mender.fetch(path, len, is_it)? {
+            damage = wrong(walk.tree.source, path, hash, Some(len))?;
+        }
+    }
     let mut found = walk.found();
     match damage {
         None => found.files += 1,
         Some(damage) => found.findings.push(walk.tree.source.finding(path, damage)),
     }
     Ok(())
+}
+
+/// What is wrong with a register.
+fn wrong(
+    source: &Source,
+    path: &str,
+    hash: &Hash,
+    len: Option<u64>,
+) -> Result<Option<Damage>, AuditError> {
+    Ok(match read(source, path, REGISTER_LEN_MAX as u64)? {
+        Ok(bytes) if sha256(&bytes) != *hash => Some(Damage::Hash),
+        Ok(bytes) => len
+            .filter(|len| bytes.len() as u64 != *len)
+            .map(|want| Damage::Length { got: bytes.len() as u64, want }),
+        Err(damage) => Some(damage),
+    })
 }
 
 /// The bytes of a file, or what is wrong with it.
@@ -165,7 +181,7 @@ fn tile(view: &View, tree: &Tree<'_>, path: &str) -> Result<Option<Damage>, Audi
     if in_log && width < TILE_WIDTH {
         return Ok(Some(Damage::Unexpected));
     }
-    let has = if u64::from(level) * 8 < 64 { width_of(tree, level, index) } else { 0 };
+    let has = tree.width(level, index);
     if has == width {
         return Ok(None);
     }
@@ -175,10 +191,6 @@ fn tile(view: &View, tree: &Tree<'_>, path: &str) -> Result<Option<Damage>, Audi
         return Ok(whole.then_some(Damage::Beyond));
     }
     older_partial(tree, path, name)
-}
-
-fn width_of(tree: &Tree<'_>, level: u8, index: u64) -> u16 {
-    if index.checked_mul(256).is_none() { 0 } else { tree.width(level, index) }
 }
 
 /// A partial tile or bundle of an earlier size must be a prefix of the one that there is now.
@@ -212,11 +224,14 @@ fn description(
     walk: &Walk<'_>,
     policy: &Policy,
 ) -> Result<(), AuditError> {
-    let judged = match read(source, DESCRIPTION, DESCRIPTION_LEN_MAX)? {
-        Ok(bytes) => describes(&bytes, view, walk, policy),
-        Err(damage) => Some(damage),
+    let finding = match read(source, DESCRIPTION, DESCRIPTION_LEN_MAX)? {
+        Ok(bytes) => {
+            describes(&bytes, view, walk, policy).map(|damage| source.finding(DESCRIPTION, damage))
+        }
+        // A mirror has none: it follows from the entries and from the policy.
+        Err(Damage::Missing) => Some(source.finding(DESCRIPTION, Damage::Missing).info()),
+        Err(damage) => Some(source.finding(DESCRIPTION, damage)),
     };
-    let finding = judged.map(|damage| source.finding(DESCRIPTION, damage));
     walk.found().findings.extend(finding);
     Ok(())
 }

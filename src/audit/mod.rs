@@ -11,7 +11,9 @@
 //! | static copy | partial tiles and bundles | the same, `log.json`, no journal |
 //! | URL | partial tiles and bundles | what the checkpoint's size requires |
 //!
-//! A server may be at work on the directory: nothing is locked and nothing is written. Files are
+//! [`Pull`] makes a copy out of a source that nobody believes, and [`Replica`] is what it made.
+//!
+//! A server may be at work on a directory that is checked: nothing is locked or written. Files are
 //! listed before the checkpoint is read and the checkpoint before the journal, so growth adds
 //! nothing that is not expected.
 
@@ -19,7 +21,11 @@ mod export;
 mod extras;
 mod finding;
 mod journal;
+mod pull;
+mod repair;
+mod replica;
 mod settle;
+mod sink;
 mod source;
 mod tree;
 mod walk;
@@ -34,6 +40,9 @@ use jejak_proofs::{
 pub use self::{
     export::{ExportError, Exported, export},
     finding::{Damage, Finding, Severity},
+    pull::{Pull, PullError, Pulled},
+    repair::{Repaired, repair},
+    replica::{Damaged, Replica},
     source::Source,
 };
 use self::{
@@ -59,7 +68,10 @@ pub enum AuditError {
     /// Neither the directory of a log nor a static copy of one.
     #[error("{} holds no log", .0.display())]
     NotALog(PathBuf),
-    /// The directory could not be listed.
+    /// Only a directory can be repaired.
+    #[error("only a directory can be repaired")]
+    NotADirectory,
+    /// The directory could not be listed, or a file in it not be repaired.
     #[error(transparent)]
     Store(StoreError),
     /// The server could not be reached, or does not speak the protocol.

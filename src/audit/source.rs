@@ -73,6 +73,19 @@ impl Source {
         }
     }
 
+    /// The directory whose files these are; `None` for a URL.
+    pub(super) fn files(&self) -> Option<&Directory> {
+        match &self.0 {
+            Kind::Log { files, .. } | Kind::Static(files) => Some(files),
+            Kind::Url(_) => None,
+        }
+    }
+
+    /// What stands before the paths of files for whoever gave the source.
+    pub(super) fn prefix(&self) -> &'static str {
+        if self.log().is_some() { "log/" } else { "" }
+    }
+
     pub(super) fn is_url(&self) -> bool {
         matches!(self.0, Kind::Url(_))
     }
@@ -110,8 +123,7 @@ impl Source {
 
     /// A finding about the file `path`, named as whoever gave the source names it.
     pub(super) fn finding(&self, path: impl AsRef<str>, damage: Damage) -> Finding {
-        let prefix = if self.log().is_some() { "log/" } else { "" };
-        Finding::new(format!("{prefix}{}", path.as_ref()), damage)
+        Finding::new(format!("{}{}", self.prefix(), path.as_ref()), damage)
     }
 }
 

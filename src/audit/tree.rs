@@ -72,8 +72,7 @@ type FileRead = Result<Result<Vec<u8>, Damage>, AuditError>;
 impl Tree<'_> {
     /// Hashes in a tile, entries in a bundle (level 0).
     pub fn width(&self, level: u8, index: u64) -> u16 {
-        let count = (self.size >> (TILE_HEIGHT * level)).saturating_sub(index * WIDTH);
-        count.min(WIDTH) as u16
+        width_at(self.size, level, index)
     }
 
     /// Whether partial tiles and bundles are files here.
@@ -83,11 +82,7 @@ impl Tree<'_> {
 
     /// The partial tiles, one a level at most: the right edge.
     pub fn edge(&self) -> Vec<TileId> {
-        let tile = |level| {
-            let index = (self.size >> (TILE_HEIGHT * level)) / WIDTH;
-            TileId { level, index, width: self.width(level, index) }
-        };
-        (0..LEVELS).map(tile).filter(|id| id.width > 0).collect()
+        edge_of(self.size)
     }
 
     /// Reads what `id` and its full form name; what must be there and is not is damage.
@@ -262,8 +257,24 @@ impl Tree<'_> {
     }
 }
 
+/// Hashes in a tile, or entries in a bundle (level 0), of a tree of `size` entries; 0 if it has no
+/// such tile.
+pub(super) fn width_at(size: u64, level: u8, index: u64) -> u16 {
+    let Some(first) = index.checked_mul(WIDTH).filter(|_| level < LEVELS) else { return 0 };
+    (size >> (TILE_HEIGHT * level)).saturating_sub(first).min(WIDTH) as u16
+}
+
+/// The partial tiles of a tree, one a level at most.
+pub(super) fn edge_of(size: u64) -> Vec<TileId> {
+    let tile = |level| {
+        let index = (size >> (TILE_HEIGHT * level)) / WIDTH;
+        TileId { level, index, width: width_at(size, level, index) }
+    };
+    (0..LEVELS).map(tile).filter(|id| id.width > 0).collect()
+}
+
 /// The root of a tree of `size` entries whose partial tiles, `edge`, hold these hashes.
-fn edge_root(edge: &[TileId], size: u64, hashes: &[Hash]) -> Option<Hash> {
+pub(super) fn edge_root(edge: &[TileId], size: u64, hashes: &[Hash]) -> Option<Hash> {
     let mut rest = hashes;
     let mut tiles = Vec::with_capacity(edge.len());
     for &id in edge {

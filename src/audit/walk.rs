@@ -6,7 +6,10 @@ use std::{
 };
 
 use jejak_proofs::{
-    merkle::{Frontier, Hash, NodeId, Plan, TILE_HEIGHT, TILE_WIDTH, TileId, TreeHead, leaf_hash},
+    merkle::{
+        BundleId, Frontier, HASH_LEN, Hash, NodeId, Plan, TILE_HEIGHT, TILE_WIDTH, Tile, TileId,
+        TreeHead, leaf_hash,
+    },
     tally::{Body, Entry, Refusal},
 };
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
@@ -14,8 +17,10 @@ use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use super::{
     AuditError,
     finding::{Damage, Finding},
+    repair::Mender,
+    replica::is_bundle,
     settle::{tile_of, tile_root},
-    tree::{Row, Tree, WIDTH},
+    tree::{BUNDLE_LEN_MAX, BundleFile, Row, TileFile, Tree, WIDTH, edge_root},
 };
 
 /// A walk over all files of a tree. Threads share it.
@@ -25,6 +30,8 @@ pub(super) struct Walk<'a> {
     pub required: u64,
     /// Told how many more entries were checked, and how many there are.
     pub progress: &'a (dyn Fn(u64, u64) + Sync),
+    /// Where damaged files are mended from, if they are to be.
+    pub mender: Option<&'a Mender<'a>>,
     found: Mutex<Found>,
 }
 
@@ -39,7 +46,12 @@ pub(super) struct Found {
 
 impl<'a> Walk<'a> {
     pub fn new(tree: Tree<'a>, required: u64, progress: &'a (dyn Fn(u64, u64) + Sync)) -> Self {
-        Self { tree, required, progress, found: Mutex::default() }
+        Self { tree, required, progress, mender: None, found: Mutex::default() }
+    }
+
+    /// The same walk, which mends what it can.
+    pub fn mending(self, mender: &'a Mender<'a>) -> Self {
+        Self { mender: Some(mender), ..self }
     }
 
     pub fn found(&self) -> MutexGuard<'_, Found> {
@@ -56,7 +68,10 @@ impl<'a> Walk<'a> {
     pub fn run(&self, root: Option<Hash>) -> Result<Vec<(TileId, Row)>, AuditError> {
         let edge = self.tree.edge();
         let settled = match root {
-            Some(root) => self.tree.settle_edge(root)?,
+            Some(root) => match self.tree.settle_edge(root)? {
+                None => self.edge_from_elsewhere(&edge, root)?,
+                settled => settled,
+            },
             None => None,
         };
         let rows = match settled {
@@ -74,6 +89,26 @@ impl<'a> Walk<'a> {
             self.children(id.level, id.index, row, None)?;
         }
         Ok(edge)
+    }
+
+    /// The right edge as the source has it that damaged files are mended from, if it leads to
+    /// `root`: then it tells what must be below it.
+    fn edge_from_elsewhere(
+        &self,
+        edge: &[TileId],
+        root: Hash,
+    ) -> Result<Option<Vec<Row>>, AuditError> {
+        let Some(mender) = self.mender else { return Ok(None) };
+        let row = |id: &TileId| match self.tree.journal_row(id.index).filter(|_| id.level == 0) {
+            Some(row) => Ok(Some(row)),
+            None => mender.edge_row(*id),
+        };
+        let rows = edge.iter().map(row).collect::<Result<Vec<_>, _>>()?;
+        let rows: Option<Vec<Vec<Hash>>> = rows.into_iter().collect();
+        let leads = |rows: &Vec<Vec<Hash>>| edge_root(edge, self.tree.size, &rows.concat());
+        let rows = rows.filter(|rows| leads(rows) == Some(root));
+        Ok(rows
+            .map(|rows| rows.into_iter().map(|row| row.into_iter().map(Some).collect()).collect()))
     }
 
     /// Checks the file of a partial tile, where partial tiles are files.
@@ -106,14 +141,19 @@ impl<'a> Walk<'a> {
 
     /// Checks a full tile and all below it. `root` is what the tile above says it hashes to.
     fn tile(&self, level: u8, index: u64, root: Option<Hash>) -> Result<(), AuditError> {
-        let tile = self.tree.tile(level, index)?;
+        let mut tile = self.tree.tile(level, index)?;
         let known = match root {
             None if level == 0 => self.tree.journal_row(index).and_then(|row| tile_root(&row)),
             root => root,
         };
         let required = self.is_required(level, index);
         let Some(root) = known else { return self.unknown_tile(level, index) };
-        if tile.damage.is_none() && tile_root(&tile.hashes) == Some(root) {
+        let is_sound =
+            |tile: &TileFile| tile.damage.is_none() && tile_root(&tile.hashes) == Some(root);
+        if required && !is_sound(&tile) && self.mend_tile(TileId::full(level, index), root)? {
+            tile = self.tree.tile(level, index)?;
+        }
+        if is_sound(&tile) {
             self.seen(required, &tile.path, None, Vec::new());
             let row = tile.hashes.into_iter().map(Some).collect();
             return self.children(level, index, &row, None);
@@ -127,6 +167,26 @@ impl<'a> Walk<'a> {
                 self.children(level, index, &self.tree.agreed(level, index)?, condemned)
             }
         }
+    }
+
+    /// Mends a full tile that must hash to `root`, from what is below it or from elsewhere.
+    fn mend_tile(&self, id: TileId, root: Hash) -> Result<bool, AuditError> {
+        let Some(mender) = self.mender else { return Ok(false) };
+        if let Some(row) = self.tree.resolve(id.level, id.index, root)? {
+            let bytes: Vec<u8> = row.iter().flat_map(|hash| *hash.as_bytes()).collect();
+            return mender.put(&id.path(), &bytes).map(|()| true);
+        }
+        mender.fetch(&id.path(), WIDTH * HASH_LEN as u64, |bytes| {
+            Tile::parse(id, bytes).is_ok_and(|tile| tile_root(tile.hashes()) == Some(root))
+        })
+    }
+
+    /// Mends a full bundle whose leaf hashes are all known.
+    fn mend_bundle(&self, index: u64, row: &Row) -> Result<bool, AuditError> {
+        let leaves: Option<Vec<Hash>> = row.iter().copied().collect();
+        let (Some(mender), Some(leaves)) = (self.mender, leaves) else { return Ok(false) };
+        let id = BundleId { index, width: TILE_WIDTH };
+        mender.fetch(&id.path(), BUNDLE_LEN_MAX, |bytes| is_bundle(id, bytes, &leaves))
     }
 
     /// Checks a full tile about which nothing is known from above.
@@ -162,7 +222,15 @@ impl<'a> Walk<'a> {
             self.tail(first);
             return Ok(());
         }
-        let bundle = self.tree.bundle(index)?;
+        let mut bundle = self.tree.bundle(index)?;
+        let full = row.len() == usize::from(TILE_WIDTH) && self.is_required(0, index);
+        let is_sound = |bundle: &BundleFile| {
+            let leaf = |place: usize| bundle.entry(place).map(leaf_hash);
+            bundle.damage.is_none() && (0..row.len()).all(|place| leaf(place) == row[place])
+        };
+        if full && !is_sound(&bundle) && self.mend_bundle(index, row)? {
+            bundle = self.tree.bundle(index)?;
+        }
         let is_true = |place: usize| {
             let entry = bundle.entry(place);
             match row[place] {

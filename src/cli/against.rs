@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{
     client::{
-        Fetch, FetchError, FetchLimits,
-        source::{ServeError, bundle, combine, get_all, tile},
+        Copies, Fetch, FetchError, FetchLimits,
+        source::{ServeError, Source, bundle, combine, get_all, tile},
     },
     monitor::{NotALog, bundle_of},
 };
@@ -36,9 +36,20 @@ const TILES_AT_ONCE: usize = 64;
 pub struct Shown<'a> {
     url: &'a str,
     policy: &'a Policy,
-    fetch: Fetch,
+    fetch: Copies,
     /// Its newest checkpoint, signed by the log: what contradicts it convicts, witnessed or not.
     checkpoint: Checkpoint,
+    /// The log did not answer, and a mirror showed this.
+    is_copy: bool,
+}
+
+/// Where to ask for a log.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// The log.
+    pub url: &'a str,
+    /// Mirrors, for what the log does not give.
+    pub mirrors: &'a [String],
 }
 
 #[derive(Deserialize)]
@@ -48,39 +59,30 @@ struct LeafAnswer {
 
 impl<'a> Shown<'a> {
     /// Asks for the newest checkpoint.
-    pub fn ask(url: &'a str, policy: &'a Policy) -> Result<Self, Failure> {
-        let fetch = connect(url)?;
-        Self::ask_over(fetch, url, policy)
+    pub fn ask(asked: Asked<'a>, policy: &'a Policy) -> Result<Self, Failure> {
+        Self::ask_over(connect(asked, policy)?, asked.url, policy)
     }
 
-    fn ask_over(fetch: Fetch, url: &'a str, policy: &'a Policy) -> Result<Self, Failure> {
-        // A receipt may be younger than the newest sealed tree. A static copy shows one tree only.
-        let bytes = match fetch.get("checkpoint/latest", NOTE_LEN_MAX as u64) {
-            Err(FetchError::Refused(refusal)) if matches!(refusal.status, 404 | 410) => {
-                fetch.get("checkpoint", NOTE_LEN_MAX as u64)
+    fn ask_over(fetch: Copies, url: &'a str, policy: &'a Policy) -> Result<Self, Failure> {
+        match newest(fetch.log(), policy) {
+            Ok(checkpoint) => Ok(Self { url, policy, fetch, checkpoint, is_copy: false }),
+            Err(failure) => {
+                // A mirror that shows no head of the log says nothing.
+                let shown = fetch.mirrors().iter().filter_map(|copy| newest(copy, policy).ok());
+                match shown.max_by_key(|shown| shown.head().size) {
+                    Some(checkpoint) => {
+                        fetch.set_away();
+                        Ok(Self { url, policy, fetch, checkpoint, is_copy: true })
+                    }
+                    None => Err(failure),
+                }
             }
-            answer => answer,
-        };
-        let bytes = match bytes {
-            Ok(answer) => answer.body,
-            Err(FetchError::Refused(refusal)) if matches!(refusal.status, 404 | 410) => {
-                return Err(not_a_log(NotALog::NoCheckpoint));
-            }
-            Err(FetchError::TooLong { .. }) => return Err(not_a_log(NotALog::TooLong)),
-            Err(error) => return Err(unreachable(error)),
-        };
-        let checkpoint = UnverifiedCheckpoint::parse(&bytes)
-            .map_err(|error| not_a_log(NotALog::Unreadable(error)))?;
-        let checkpoint = policy.verify_log(checkpoint).map_err(|error| match error {
-            CheckpointError::OtherOrigin => not_a_log(NotALog::OtherLog),
-            error => Failure::new(exit_of_checkpoint(&error), error),
-        })?;
-        Ok(Self { url, policy, fetch, checkpoint })
+        }
     }
 
     /// What the log at `fetch` has shown before: a checkpoint that it signed.
     pub fn before(fetch: &Fetch, policy: &'a Policy, checkpoint: Checkpoint, url: &'a str) -> Self {
-        Self { url, policy, fetch: fetch.clone(), checkpoint }
+        Self { url, policy, fetch: Copies::of(fetch.clone()), checkpoint, is_copy: false }
     }
 
     /// Compares the head of a receipt with what the log shows. If both are signed and cannot both
@@ -89,6 +91,14 @@ impl<'a> Shown<'a> {
         let (before, now) = (old.head(), self.checkpoint.head());
         if old.origin() != self.checkpoint.origin() {
             return Err(not_a_log(NotALog::OtherLog));
+        }
+        if now.size < before.size && self.is_copy {
+            let message = format!(
+                "the log cannot be reached, and its mirrors hold {} entries, fewer than the \
+                 receipt was given under",
+                now.size
+            );
+            return Err(Failure::new(Exit::Unreachable, message).next("try again later"));
         }
         if now.size < before.size {
             let message = format!(
@@ -102,8 +112,14 @@ impl<'a> Shown<'a> {
         let Some(evidence) = self.contradiction(old)? else {
             let url = self.url;
             output.result(
-                || format!("the log at {url} still extends it: {} entries now", now.size),
-                &json!({"consistent": true, "size": now.size}),
+                || match self.is_copy {
+                    false => format!("the log at {url} still extends it: {} entries now", now.size),
+                    true => format!(
+                        "the log at {url} cannot be reached; its mirror extends it: {} entries",
+                        now.size
+                    ),
+                },
+                &json!({"consistent": true, "size": now.size, "mirror": self.is_copy}),
             );
             return Ok(Exit::Ok);
         };
@@ -129,11 +145,27 @@ impl<'a> Shown<'a> {
         }
         // Everything extends the empty tree.
         let Ok(plan) = Plan::prefix(before.size, now.size) else { return Ok(None) };
-        let hashes = combine(&self.fetch, &plan, now.size).map_err(not_served)?;
-        match prefix_roots(before.size, now.size, &hashes) {
-            Ok(roots) if roots == (before.root, now.root) => Ok(None),
-            _ => Ok(Some(Evidence::inconsistent(old, &self.checkpoint, hashes))),
+        let hashes = self.combined(&plan, |hashes| {
+            prefix_roots(before.size, now.size, hashes)
+                .is_ok_and(|roots| roots == (before.root, now.root))
+        })?;
+        Ok(hashes.err().map(|wrong| Evidence::inconsistent(old, &self.checkpoint, wrong)))
+    }
+
+    /// The hashes of a plan for the shown tree that `fit`, from the log or else from a mirror; if
+    /// none do, those that came first.
+    fn combined(
+        &self,
+        plan: &Plan,
+        fit: impl Fn(&[Hash]) -> bool,
+    ) -> Result<Result<Vec<Hash>, Vec<Hash>>, Failure> {
+        let size = self.checkpoint.head().size;
+        let first = combine(&self.fetch, plan, size).map_err(not_served)?;
+        if fit(&first) {
+            return Ok(Ok(first));
         }
+        let more = self.fetch.mirrors().iter().filter_map(|copy| combine(copy, plan, size).ok());
+        Ok(more.into_iter().find(|hashes| fit(hashes)).ok_or(first))
     }
 
     /// Demands that the log serves this entry at this index.
@@ -173,18 +205,38 @@ impl<'a> Shown<'a> {
     fn holds(&self, leaf: Hash, index: u64) -> Result<bool, Failure> {
         let head = self.checkpoint.head();
         let Ok(plan) = Plan::inclusion(head.size, index) else { return Ok(false) };
-        let proof = combine(&self.fetch, &plan, head.size).map_err(not_served)?;
-        Ok(head.verify_inclusion(index, leaf, &proof).is_ok())
+        let fits = |proof: &[Hash]| head.verify_inclusion(index, leaf, proof).is_ok();
+        Ok(self.combined(&plan, fits)?.is_ok())
     }
 
-    /// Looks for a leaf hash among all of those that lead to the signed root.
+    /// Looks for a leaf hash among all of those that lead to the signed root: in the tiles of the
+    /// log, or, if those do not, of a mirror.
     fn scan(&self, leaf: Hash, output: &Output) -> Result<Option<u64>, Failure> {
+        if let Some(found) = self.scan_of(&self.fetch, leaf, output)? {
+            return Ok(found);
+        }
+        for copy in self.fetch.mirrors() {
+            if let Ok(Some(found)) = self.scan_of(copy, leaf, output) {
+                return Ok(found);
+            }
+        }
+        let message = "the log's tiles do not lead to the root that it signed";
+        Err(Failure::new(Exit::Failure, message).next("ask again; ask a monitor"))
+    }
+
+    /// The place of a leaf hash, if it has one; `None` if the tiles do not lead to the signed root.
+    fn scan_of(
+        &self,
+        source: &impl Source,
+        leaf: Hash,
+        output: &Output,
+    ) -> Result<Option<Option<u64>>, Failure> {
         let head = self.checkpoint.head();
         let (mut frontier, mut found) = (Frontier::new(), None);
         let ids: Vec<TileId> = TileId::of_tree(0, head.size).filter(|id| id.level == 0).collect();
         let bar = output.progress(head.size, "leaf hashes");
         for group in ids.chunks(TILES_AT_ONCE) {
-            for tile in get_all(group, |id| tile(&self.fetch, id)).map_err(not_served)? {
+            for tile in get_all(group, |id| tile(source, id)).map_err(not_served)? {
                 for hash in tile.hashes() {
                     if *hash == leaf {
                         found.get_or_insert(frontier.size());
@@ -195,28 +247,49 @@ impl<'a> Shown<'a> {
             bar.set_position(frontier.size());
         }
         bar.finish_and_clear();
-        if frontier.head() != head {
-            let message = "the log's tiles do not lead to the root that it signed";
-            return Err(Failure::new(Exit::Failure, message).next("ask again; ask a monitor"));
-        }
-        Ok(found)
+        Ok((frontier.head() == head).then_some(found))
     }
+}
+
+/// The newest checkpoint that a place shows, signed by the log.
+fn newest(fetch: &Fetch, policy: &Policy) -> Result<Checkpoint, Failure> {
+    // A receipt may be younger than the newest sealed tree. A static copy shows one tree only.
+    let bytes = match fetch.get("checkpoint/latest", NOTE_LEN_MAX as u64) {
+        Err(FetchError::Refused(refusal)) if matches!(refusal.status, 404 | 410) => {
+            fetch.get("checkpoint", NOTE_LEN_MAX as u64)
+        }
+        answer => answer,
+    };
+    let bytes = match bytes {
+        Ok(answer) => answer.body,
+        Err(FetchError::Refused(refusal)) if matches!(refusal.status, 404 | 410) => {
+            return Err(not_a_log(NotALog::NoCheckpoint));
+        }
+        Err(FetchError::TooLong { .. }) => return Err(not_a_log(NotALog::TooLong)),
+        Err(error) => return Err(unreachable(error)),
+    };
+    let checkpoint = UnverifiedCheckpoint::parse(&bytes)
+        .map_err(|error| not_a_log(NotALog::Unreadable(error)))?;
+    policy.verify_log(checkpoint).map_err(|error| match error {
+        CheckpointError::OtherOrigin => not_a_log(NotALog::OtherLog),
+        error => Failure::new(exit_of_checkpoint(&error), error),
+    })
 }
 
 /// Finds an entry in the log at `url`, by its leaf hash: its index, and the checkpoint under whose
 /// root it was proven to be.
 pub fn look_up(
     leaf: Hash,
-    url: &str,
+    asked: Asked<'_>,
     policy: &Policy,
     output: &Output,
 ) -> Result<(u64, Checkpoint), Failure> {
-    let fetch = connect(url)?;
+    let fetch = connect(asked, policy)?;
     // A server may know the place, a static copy does not. Asked before the checkpoint, so that an
     // entry which is logged meanwhile is under it.
-    let hint = fetch.get(&format!("leaf/{leaf}"), ENTRY_LEN_MAX as u64).ok();
+    let hint = fetch.log().get(&format!("leaf/{leaf}"), ENTRY_LEN_MAX as u64).ok();
     let hint = hint.and_then(|hint| serde_json::from_slice::<LeafAnswer>(&hint.body).ok());
-    let shown = Shown::ask_over(fetch, url, policy)?;
+    let shown = Shown::ask_over(fetch, asked.url, policy)?;
     let size = shown.checkpoint.head().size;
     if let Some(LeafAnswer { index }) = hint
         && shown.holds(leaf, index)?
@@ -232,9 +305,15 @@ pub fn look_up(
     }
 }
 
-fn connect(url: &str) -> Result<Fetch, Failure> {
-    Fetch::new(url, &FetchLimits::default())
-        .map_err(|error| Failure::config(format!("{url}: {error}")))
+fn connect(asked: Asked<'_>, policy: &Policy) -> Result<Copies, Failure> {
+    let log = Fetch::new(asked.url, &FetchLimits::default())
+        .map_err(|error| Failure::config(format!("{}: {error}", asked.url)))?;
+    if asked.mirrors.is_empty() {
+        return Ok(Copies::of(log));
+    }
+    let origin = policy.single_origin().map_err(Failure::config)?;
+    Copies::new(log, origin, asked.mirrors)
+        .map_err(|error| Failure::config(format!("--mirror: {error}")))
 }
 
 fn differs(index: u64, what: &str) -> Failure {

@@ -11,7 +11,7 @@ use super::{
     output::Output,
 };
 use crate::{
-    client::{Fetch, FetchLimits, source::Source},
+    client::{Copies, Fetch, FetchLimits, source::Source},
     clock,
     monitor::{Monitor, Patience, Place, PollError, Sight, Watch},
 };
@@ -39,20 +39,26 @@ pub fn witnesses(policy: &Policy) -> Result<Vec<(String, Fetch)>, Failure> {
     connections.collect()
 }
 
-/// What the log itself shows, and what its witnesses last cosigned.
+/// What the log itself and its mirrors show, and what its witnesses last cosigned.
 pub fn places<'a>(
-    log: &'a dyn Source,
+    copies: &'a Copies,
     witnesses: &'a [(String, Fetch)],
     origin: &str,
 ) -> Vec<Place<'a>> {
     let id = sha256(origin.as_bytes());
+    let log = copies.log();
     let own = OF_THE_LOG.map(|path| Place { name: path.into(), source: log, path: path.into() });
+    let mirrors = copies.mirrors().iter().map(|mirror| Place {
+        name: format!("mirror {}", mirror.base()),
+        source: mirror,
+        path: "checkpoint".to_owned(),
+    });
     let cosigned = witnesses.iter().map(|(name, fetch)| Place {
         name: name.clone(),
         source: fetch,
         path: format!("{id}/checkpoint"),
     });
-    own.into_iter().chain(cosigned).collect()
+    own.into_iter().chain(mirrors).chain(cosigned).collect()
 }
 
 /// Looks at these places after each look at the log.

@@ -1,6 +1,6 @@
 //! `jejak fsck`: is every file of a log there and undamaged?
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jejak_proofs::note::Policy;
@@ -13,14 +13,19 @@ use super::{
     place,
 };
 use crate::{
-    audit::{self, AuditError, Finding, Severity, Source},
+    audit::{self, AuditError, Finding, Report, Severity, Source},
     client::{Fetch, FetchLimits},
+    store::{DirLock, StoreError},
 };
 
 /// Read every file of a log and list all that are damaged, missing or unexpected.
 ///
 /// PLACE is the directory of a log, a static copy, or a URL. It only reads, also while a server is
 /// at work. Exit code 0 if all is well or only derived state is damaged, else 1.
+///
+/// With `--repair-from` full tiles, bundles and registers that are damaged or missing are fetched
+/// by their places, and taken only if they lead to the log's own signed head. What is wrong with
+/// anything else is named and left alone. The log must not be served meanwhile.
 #[derive(Debug, Args)]
 pub struct FsckArgs {
     /// A directory or a URL.
@@ -28,16 +33,23 @@ pub struct FsckArgs {
     /// The policy file; for the directory of a log its own one, unless this is given.
     #[arg(short, long, value_name = "FILE", env = "JEJAK_POLICY")]
     policy: Option<PathBuf>,
+    /// Mend PLACE, a directory, from this other directory or URL, such as a mirror's.
+    #[arg(long, value_name = "PLACE")]
+    repair_from: Option<String>,
 }
 
 pub fn run(args: FsckArgs, output: &Output) -> Result<Exit, Failure> {
     let source = source(&args.place)?;
     let policy = policy(args.policy, &source)?.1;
     let bar = output.progress(0, "entries");
-    let report = audit::check(&source, &policy, &|entries, all| {
+    let progress = |entries, all| {
         bar.set_length(all);
         bar.inc(entries);
-    });
+    };
+    let report = match &args.repair_from {
+        None => audit::check(&source, &policy, &progress),
+        Some(from) => mend(&args.place, &source, from, &policy, &progress, output)?,
+    };
     bar.finish_and_clear();
     let report = report.map_err(failure)?;
     print_findings(&report.findings, output);
@@ -62,6 +74,39 @@ pub fn run(args: FsckArgs, output: &Output) -> Result<Exit, Failure> {
     Ok(if report.is_clean() { Exit::Ok } else { Exit::Failure })
 }
 
+/// Mends a directory, and says what was mended.
+fn mend(
+    place: &str,
+    source: &Source,
+    from: &str,
+    policy: &Policy,
+    progress: &(dyn Fn(u64, u64) + Sync),
+    output: &Output,
+) -> Result<Result<Report, AuditError>, Failure> {
+    if is_url(place) {
+        let message = "--repair-from mends a directory, and not what a server serves";
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let from = self::source(from)?;
+    // A server publishes files of its own, and must not meet ours.
+    let log = Path::new(place).join("log");
+    let lock = log.is_dir().then(|| DirLock::acquire(&log)).transpose();
+    let _lock = lock.map_err(|error| match &error {
+        StoreError::Locked { .. } => {
+            Failure::new(Exit::TryAgain, error).next("stop `jejak serve` first")
+        }
+        _ => Failure::new(Exit::Failure, error),
+    })?;
+    let repaired = match audit::repair(source, &from, policy, progress) {
+        Ok(repaired) => repaired,
+        Err(error) => return Ok(Err(error)),
+    };
+    for file in &repaired.mended {
+        output.result(|| format!("repaired {file}"), &json!({"repaired": file}));
+    }
+    Ok(Ok(repaired.report))
+}
+
 /// One line for each file.
 pub fn print_findings(findings: &[Finding], output: &Output) {
     for finding in findings {
@@ -70,9 +115,13 @@ pub fn print_findings(findings: &[Finding], output: &Output) {
     }
 }
 
+fn is_url(place: &str) -> bool {
+    place.starts_with("http://") || place.starts_with("https://")
+}
+
 /// The place, a URL if it says so.
 fn source(place: &str) -> Result<Source, Failure> {
-    if place.starts_with("http://") || place.starts_with("https://") {
+    if is_url(place) {
         let fetch = Fetch::new(place, &FetchLimits::default());
         return fetch.map(Source::url).map_err(place::unreachable);
     }

@@ -18,6 +18,7 @@ mod init;
 mod key;
 mod mandate;
 mod manifest;
+mod mirror;
 mod monitor;
 mod output;
 mod place;
@@ -48,6 +49,7 @@ Make a log:     jejak init, then serve, mandate, submit and verify
 Check a count:  jejak recap prove, then verify; jejak history
 Follow a log:   jejak monitor -p POLICY --state DIR --once
 Vouch for logs: jejak witness init, then add-log and serve
+Keep a copy:    jejak mirror serve DIR -p POLICY
 
 Each command says more with --help. Exit codes: SPEC.md, \"Command line\".";
 
@@ -80,6 +82,7 @@ enum Verb {
     Attest(attest::AttestArgs),
     Monitor(monitor::MonitorArgs),
     Witness(witness::WitnessArgs),
+    Mirror(mirror::MirrorArgs),
     Fsck(fsck::FsckArgs),
     Export(export::ExportArgs),
     Key(key::KeyArgs),
@@ -148,6 +151,7 @@ fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
         Verb::Man(args) => docs::man(&args, output),
         Verb::Mandate(args) => mandate::mandate(args, output),
         Verb::Manifest(args) => manifest::run(args, output),
+        Verb::Mirror(args) => mirror::run(args, output),
         Verb::Monitor(args) => monitor::run(args, output),
         Verb::Recap(args) => recap::run(args, output),
         Verb::Receipt(args) => import::receipt(args, output),

@@ -29,7 +29,7 @@ use super::{
     output::Output,
 };
 use crate::{
-    client::{Fetch, FetchLimits, source::Source},
+    client::{Copies, Fetch, FetchLimits, source::Source},
     clock,
     monitor::{
         ContestSummary, Finding, MemoryError, Monitor, NotALog, OpenError, Place, PollError,
@@ -64,6 +64,10 @@ pub struct MonitorArgs {
     /// Where the log answers; from the policy's log line if not given.
     #[arg(long)]
     url: Option<String>,
+    /// A mirror that is asked where the log does not answer, or not with what verifies. May be
+    /// given several times.
+    #[arg(long, value_name = "URL")]
+    mirror: Vec<String>,
     /// Ends when everything that is there now has been audited.
     #[arg(long)]
     once: bool,
@@ -125,6 +129,8 @@ pub fn run(args: MonitorArgs, output: &Output) -> Result<Exit, Failure> {
     })?;
     let source = Fetch::new(url, &FetchLimits::default())
         .map_err(|error| Failure::config(format!("{url}: {error}")))?;
+    let source = Copies::new(source, origin, &args.mirror)
+        .map_err(|error| Failure::config(format!("--mirror: {error}")))?;
     let witnesses = elsewhere::witnesses(&policy)?;
     let places = elsewhere::places(&source, &witnesses, origin);
     let stop = stop_on_signals()?;
@@ -134,7 +140,7 @@ pub fn run(args: MonitorArgs, output: &Output) -> Result<Exit, Failure> {
 /// The monitor over any source, until it is stopped or cannot go on.
 fn follow(
     args: &MonitorArgs,
-    source: &impl Source,
+    source: &Copies,
     places: &[Place<'_>],
     policy: &Policy,
     stop: &AtomicBool,
@@ -169,7 +175,12 @@ fn follow(
         if let Some(bar) = bar.take() {
             bar.finish_and_clear();
         }
-        let answered = !matches!(polled, Err(PollError::Unreachable(_) | PollError::NotALog(_)));
+        let told = !matches!(polled, Err(PollError::Unreachable(_) | PollError::NotALog(_)));
+        let answered = told && !source.is_away();
+        if source.is_away() && polled.is_ok() {
+            let notice = "the log cannot be reached: its mirrors are read instead";
+            output.notice(|| notice.to_owned(), &json!({ "notice": notice }));
+        }
         let exit = settle(args, &mut monitor, polled, &mut last, &watch, output)?;
         let exit = around.look(&mut monitor, answered, exit, &watch, output)?;
         if args.once || stop.load(Ordering::Relaxed) || exit.is_some_and(is_final) {

@@ -37,6 +37,10 @@ pub struct VerifyArgs {
     /// Ask the log at this URL about the receipt or recap proof, or about an entry without one.
     #[arg(long, value_name = "URL")]
     against: Option<String>,
+    /// A mirror that is asked where the log does not answer, or not with what verifies. May be
+    /// given several times.
+    #[arg(long, value_name = "URL", requires = "against")]
+    mirror: Vec<String>,
     /// An entry and its receipt or recap proof, or one file: a recap proof, an entry, a policy,
     /// evidence.
     #[arg(required = true, num_args = 1..=2)]
@@ -106,6 +110,14 @@ pub fn run(args: VerifyArgs, output: &Output) -> Result<Exit, Failure> {
     }
 }
 
+impl VerifyArgs {
+    /// Where to ask for the log, if it is to be asked.
+    fn asked(&self) -> Option<against::Asked<'_>> {
+        let url = self.against.as_deref()?;
+        Some(against::Asked { url, mirrors: &self.mirror })
+    }
+}
+
 fn policy(args: &VerifyArgs) -> Result<Policy, Failure> {
     let policy = args.policy.clone().ok_or_else(|| {
         let message = "keys, quorum and genesis of the log are not known";
@@ -124,10 +136,10 @@ fn pair(
     let policy = policy(args)?;
     let receipt =
         Receipt::parse(&proof.bytes).map_err(|error| proof.failure(Exit::Failure, error))?;
-    let checkpoint = match (receipt.verify(&note.bytes, &policy), &args.against) {
+    let checkpoint = match (receipt.verify(&note.bytes, &policy), args.asked()) {
         (Ok(checkpoint), _) => checkpoint,
-        (Err(error @ ReceiptError::Inclusion(_)), Some(url)) => {
-            against::Shown::ask(url, &policy)?.fits_no_other(&receipt)?;
+        (Err(error @ ReceiptError::Inclusion(_)), Some(asked)) => {
+            against::Shown::ask(asked, &policy)?.fits_no_other(&receipt)?;
             return Err(of_receipt(error));
         }
         (Err(error), _) => return Err(of_receipt(error)),
@@ -136,8 +148,8 @@ fn pair(
         check_place(&entry, &policy)?;
     }
     logged(receipt.index, &checkpoint, &policy, output)?;
-    let Some(url) = &args.against else { return Ok(Exit::Ok) };
-    let shown = against::Shown::ask(url, &policy)?;
+    let Some(asked) = args.asked() else { return Ok(Exit::Ok) };
+    let shown = against::Shown::ask(asked, &policy)?;
     let exit = shown.extends(&checkpoint, &proof.path.with_extension("evidence"), output)?;
     if exit == Exit::Ok {
         shown.serves(receipt.index, &note.bytes)?;
@@ -178,8 +190,8 @@ fn still_extends(
     policy: &Policy,
     output: &Output,
 ) -> Result<Exit, Failure> {
-    let Some(url) = &args.against else { return Ok(Exit::Ok) };
-    let shown = against::Shown::ask(url, policy)?;
+    let Some(asked) = args.asked() else { return Ok(Exit::Ok) };
+    let shown = against::Shown::ask(asked, policy)?;
     shown.extends(checkpoint, &proof.path.with_extension("evidence"), output)
 }
 
@@ -282,8 +294,8 @@ fn one_entry(args: &VerifyArgs, file: &Read<'_>, output: &Output) -> Result<Exit
     if args.policy.is_some() || args.against.is_some() {
         let policy = policy(args)?;
         check_place(&entry, &policy)?;
-        if let Some(url) = &args.against {
-            let (index, checkpoint) = against::look_up(entry.leaf(), url, &policy, output)?;
+        if let Some(asked) = args.asked() {
+            let (index, checkpoint) = against::look_up(entry.leaf(), asked, &policy, output)?;
             logged(index, &checkpoint, &policy, output)?;
             return Ok(Exit::Ok);
         }

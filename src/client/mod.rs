@@ -1,5 +1,6 @@
 //! The client's side of HTTP: bounded, typed, and patient where patience helps.
 
+mod copies;
 mod entries;
 mod fetch;
 mod recap;
@@ -9,6 +10,7 @@ pub mod source;
 mod submit;
 mod witness;
 
+pub use copies::Copies;
 pub use entries::{EntriesError, entries_at};
 pub use fetch::{
     Answer, Fetch, FetchError, FetchLimits, Head, PATIENCE_MAX, Post, Refusal, UnreachableKind,

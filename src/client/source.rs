@@ -1,6 +1,7 @@
 //! Where a log is read from: bytes by path, nothing of which is believed.
 
 use std::{
+    collections::BTreeSet,
     error::Error,
     sync::{
         Mutex,
@@ -12,7 +13,7 @@ use std::{
 };
 
 use jejak_proofs::merkle::{
-    BundleId, ENTRY_LEN_MAX, HASH_LEN, Hash, Plan, TILE_WIDTH, Tile, TileId, parse_bundle,
+    BundleId, ENTRY_LEN_MAX, HASH_LEN, Hash, NodeId, Plan, TILE_WIDTH, Tile, TileId, parse_bundle,
     prefix_len,
 };
 
@@ -31,6 +32,19 @@ pub trait Source: Sync {
     /// # Errors
     /// As [`SourceError`] says; none of them accuses the log.
     fn get(&self, path: &str, len_max: u64) -> Result<Option<Vec<u8>>, SourceError>;
+
+    /// Other places that serve the same, for what this one does not give.
+    fn mirrors(&self) -> &[Fetch] {
+        &[]
+    }
+
+    /// Told when a mirror gave what this place did not.
+    fn helped(&self, _failure: &ServeError) {}
+
+    /// What this place did not give though it answered, since this was asked last.
+    fn withheld(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Why a source gave no answer.
@@ -80,8 +94,24 @@ pub enum ServeError {
     },
 }
 
-/// Gets the first of two paths, the partial and the full one, at which there is what `cut` takes.
+/// Gets the first of two paths, the partial and the full one, at which there is what `cut` takes:
+/// from the source, or else from one of its mirrors.
 fn get_cut<T>(
+    source: &impl Source,
+    paths: &[String],
+    len_max: u64,
+    cut: impl Fn(Vec<u8>) -> Option<T>,
+) -> Result<T, ServeError> {
+    let failure = match get_cut_of(source, paths, len_max, &cut) {
+        Ok(done) => return Ok(done),
+        Err(failure) => failure,
+    };
+    let mut mirrors = source.mirrors().iter();
+    let helped = mirrors.find_map(|mirror| get_cut_of(mirror, paths, len_max, &cut).ok());
+    helped.inspect(|_| source.helped(&failure)).ok_or(failure)
+}
+
+fn get_cut_of<T>(
     source: &impl Source,
     paths: &[String],
     len_max: u64,
@@ -159,11 +189,18 @@ pub fn leaf_tiles(source: &impl Source, places: &[BundleId]) -> Result<Vec<Vec<H
 /// # Errors
 /// As [`ServeError`] says.
 pub fn combine(source: &impl Source, plan: &Plan, size: u64) -> Result<Vec<Hash>, ServeError> {
-    let hashes = get_all(plan.nodes(), |node| {
-        let id = TileId::of_node(node, size).expect("nodes of a plan are complete");
+    let of_node = |node| TileId::of_node(node, size).expect("nodes of a plan are complete");
+    // Nodes of one path are often in one tile.
+    let ids: BTreeSet<TileId> = plan.nodes().iter().copied().map(of_node).collect();
+    let ids: Vec<TileId> = ids.into_iter().collect();
+    let tiles = get_all(&ids, |id| tile(source, id))?;
+    let hash = |node: &NodeId| {
+        let id = of_node(*node);
+        let tile = tiles.iter().find(|tile| tile.id() == id);
         let missing = || ServeError::Malformed { path: id.path() };
-        tile(source, id)?.node(node).ok_or_else(missing)
-    })?;
+        tile.and_then(|tile| tile.node(*node)).ok_or_else(missing)
+    };
+    let hashes = plan.nodes().iter().map(hash).collect::<Result<Vec<_>, _>>()?;
     Ok(plan.combine(&hashes).expect("one hash for each node"))
 }
 

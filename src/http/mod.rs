@@ -6,10 +6,15 @@
 
 pub mod body;
 pub mod head;
+mod pass;
+mod problem;
+pub mod share;
 mod sockets;
 mod wire;
 
 pub use self::{
+    pass::pass,
+    problem::{OVERLOADED, Problem, other_method},
     sockets::{Connections, Drained, Listening, Timers, serve},
     wire::Framing,
 };

@@ -127,7 +127,7 @@ impl<S: Source> Monitor<'_, S> {
             let reach = Reach { source: self.source, memory: &self.memory };
             let done = chunk
                 .map_err(AuditError::Serve)
-                .and_then(|bundles| auditor.judge(&bundles, &reach, &mut findings));
+                .and_then(|bundles| auditor.judge_any(&bundles, &reach, &mut findings));
             // Findings about entries below were stored by an earlier run: this was a replay.
             let stored = self.memory.audited();
             findings.retain(|finding| finding.index.is_none_or(|index| index >= stored));
@@ -186,6 +186,33 @@ impl Auditor {
         // Sums are settled when a state is due; where none is due they are.
         let _ = self.ledger.next_state();
         &self.ledger
+    }
+
+    /// Judges the entries of some bundles; where the log's are not those under the signed root, the
+    /// bundles of its mirrors.
+    fn judge_any(
+        &mut self,
+        bundles: &[Bundle],
+        reach: &Reach<'_, impl Source>,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), AuditError> {
+        let mut judged = self.judge(bundles, reach, findings);
+        for mirror in reach.source.mirrors() {
+            let Err(AuditError::Wrong { index }) = judged else { break };
+            let ids: Vec<BundleId> = bundles.iter().map(|(id, _)| *id).collect();
+            let copies =
+                source::get_all(&ids, |id| source::bundle(mirror, id).map(|bytes| (id, bytes)));
+            // What was judged before the wrong entry stands, and is not judged again.
+            let again = copies.map_err(AuditError::Serve);
+            if again.and_then(|copies| self.judge(&copies, reach, findings)).is_ok() {
+                let detail = "the log serves another entry there than a mirror, and than the leaf \
+                              under the signed root";
+                let finding = Finding::of_log(Rule::Root, detail);
+                findings.push(Finding { index: Some(index), ..finding });
+                judged = Ok(());
+            }
+        }
+        judged
     }
 
     /// Judges the entries of some bundles, in order, from where the ledger is.

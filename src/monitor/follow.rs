@@ -42,11 +42,15 @@ impl<S: Source> Monitor<'_, S> {
     /// Follows the log to the checkpoint that it shows now, and returns the time that a quorum
     /// vouches for.
     pub(super) fn follow(&mut self, watch: &Watch<'_>) -> Result<Option<u64>, PollError> {
-        let (head, vouched) = self.checkpoint(watch)?;
+        let (head, vouched, is_copy) = self.checkpoint(watch)?;
         let known = self.memory.followed().cloned();
         let size = self.memory.frontier().size();
         if let Some(known) = &known {
             if head.head().size < size {
+                // A mirror may be behind: only another history would accuse the log.
+                if is_copy && self.memory.head_at(head.head().size)? == head.head() {
+                    return Ok(vouched);
+                }
                 return Err(self.rolled_back(known, &head, watch)?);
             }
             if head.head().size == size {
@@ -63,15 +67,38 @@ impl<S: Source> Monitor<'_, S> {
         Ok(vouched)
     }
 
-    /// The checkpoint that the log shows, signed by the log and by a quorum.
-    fn checkpoint(&mut self, watch: &Watch<'_>) -> Result<(Checkpoint, Option<u64>), PollError> {
-        let bytes = match self.source.get("checkpoint", NOTE_LEN_MAX as u64) {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return Err(PollError::NotALog(NotALog::NoCheckpoint)),
-            Err(SourceError::TooLong { .. }) => return Err(PollError::NotALog(NotALog::TooLong)),
-            Err(error) => return Err(PollError::Unreachable(error)),
+    /// The checkpoint that the log shows, signed by the log and by a quorum; where the log shows
+    /// none, the largest that its mirrors show, and that it is theirs.
+    fn checkpoint(
+        &mut self,
+        watch: &Watch<'_>,
+    ) -> Result<(Checkpoint, Option<u64>, bool), PollError> {
+        let error = match self.source.get("checkpoint", NOTE_LEN_MAX as u64) {
+            Ok(Some(bytes)) => {
+                let (head, vouched) = self.verified(&bytes, watch)?;
+                return Ok((head, vouched, false));
+            }
+            Ok(None) => PollError::NotALog(NotALog::NoCheckpoint),
+            Err(SourceError::TooLong { .. }) => PollError::NotALog(NotALog::TooLong),
+            Err(error) => PollError::Unreachable(error),
         };
-        let head = UnverifiedCheckpoint::parse(&bytes)
+        let copies = self.source.mirrors().iter().filter_map(|mirror| {
+            let bytes = Source::get(mirror, "checkpoint", NOTE_LEN_MAX as u64).ok()??;
+            let head = UnverifiedCheckpoint::parse(&bytes).ok()?;
+            let head = self.policy.verify_log(head).ok()?;
+            let vouched = self.policy.vouched_time(&head).ok()?;
+            (head.origin() == self.origin).then_some((head, vouched, true))
+        });
+        copies.max_by_key(|(head, ..)| head.head().size).ok_or(error)
+    }
+
+    /// A checkpoint of the log, signed by the log and by a quorum.
+    fn verified(
+        &mut self,
+        bytes: &[u8],
+        watch: &Watch<'_>,
+    ) -> Result<(Checkpoint, Option<u64>), PollError> {
+        let head = UnverifiedCheckpoint::parse(bytes)
             .map_err(|error| PollError::NotALog(NotALog::Unreadable(error)))?;
         // Of another log nothing was promised: whoever asks has the wrong URL or policy.
         if head.origin() != self.origin {
@@ -171,11 +198,36 @@ impl<S: Source> Monitor<'_, S> {
                 Ok(())
             }
             Some(fault) => {
-                self.memory.discard()?;
                 let rule = if fault.is_mismatch { Rule::Root } else { Rule::Withheld };
+                if self.extend_by_copies(head, watch)? {
+                    self.note(Finding::of_log(rule, fault), watch)?;
+                    return Ok(());
+                }
+                self.memory.discard()?;
                 Err(self.end(Finding::of_log(rule, fault), watch))
             }
         }
+    }
+
+    /// Follows `head` by the tiles of a mirror; false if no mirror leads to it.
+    fn extend_by_copies(
+        &mut self,
+        head: &Checkpoint,
+        watch: &Watch<'_>,
+    ) -> Result<bool, PollError> {
+        let source = self.source;
+        for mirror in source.mirrors() {
+            let size = head.head().size;
+            let read =
+                self.read_leaves(size, watch, |_, places| source::leaf_tiles(mirror, places));
+            if let Err(ReadError::Serve(ServeError::Unreachable(_))) = read {
+                continue;
+            }
+            if self.reached(read, head, watch)?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Makes `head` the followed one if the leaf hashes read lead to it; else says what is wrong.

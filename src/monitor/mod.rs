@@ -186,6 +186,10 @@ impl<'a, S: Source> Monitor<'a, S> {
         let vouched = self.follow(watch)?;
         self.audit(watch)?;
         self.assess(watch)?;
+        if let Some(withheld) = self.source.withheld() {
+            let detail = format!("a mirror serves what the log does not: {withheld}");
+            self.note(Finding::of_log(Rule::Withheld, detail), watch)?;
+        }
         let head = self.memory.frontier().head();
         Ok(Standing { head, audited: self.memory.audited(), vouched })
     }

@@ -17,7 +17,6 @@ pub mod problem;
 mod proof;
 mod read;
 mod serve;
-mod share;
 mod unit;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -33,12 +32,11 @@ use axum::{
 use limits::Limits;
 use metrics::Metrics;
 use problem::{Code, Problem, Refused};
-use share::Answers;
 use tokio::sync::Semaphore;
 
 pub use self::serve::{Audience, Binding, serve};
 pub use crate::http::Drained;
-use crate::log::Log;
+use crate::{http::share::Answers, log::Log};
 
 /// Size of the tree that the 200 of a mutable route speaks about.
 const SIZE: HeaderName = HeaderName::from_static("jejak-size");

@@ -16,7 +16,7 @@ use axum::{
 use serde::Serialize;
 
 use crate::{
-    http::{body::BodyError, head::HeadError},
+    http::{body::BodyError, head::HeadError, share::Overloaded},
     log::{ChainHead, ReadError, Rejection, SubmitError},
 };
 
@@ -265,6 +265,18 @@ impl From<HeadError> for Code {
             HeadError::HeadersTooLarge => Self::HeadersTooLarge,
             HeadError::Malformed => Self::Malformed,
         }
+    }
+}
+
+impl From<Overloaded> for Code {
+    fn from(_: Overloaded) -> Self {
+        Self::Overloaded
+    }
+}
+
+impl From<Overloaded> for Problem {
+    fn from(error: Overloaded) -> Self {
+        Code::from(error).into()
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
 /// Deepest directories that are listed; seven groups of a tile's index lie below `tile/<level>`.
 const DEPTH_MAX: usize = 16;
 
-/// What a file is called until it is whole.
+/// What the name of a file ends in until it is whole.
 const TEMPORARY: &str = "tmp";
 
 /// A directory whose files are named by paths with slashes, relative to it.
@@ -83,17 +83,71 @@ impl Directory {
         let path = self.root.join(path);
         let dir = path.parent().unwrap_or(&self.root);
         disk::make_dirs(dir)?;
-        let mut temporary = path.clone().into_os_string();
-        temporary.push(".");
-        temporary.push(TEMPORARY);
-        let temporary = PathBuf::from(temporary);
+        let temporary = temporary_of(&path);
         DiskFile::create(&temporary)?.write_at(bytes, 0)?;
         disk::rename(&temporary, &path)?;
+        self.note(path);
+        Ok(())
+    }
+
+    /// Notes what the next sync has to make durable.
+    fn note(&self, path: PathBuf) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let above = dir.ancestors().take_while(|above| above.starts_with(&self.root));
+        let above = path.ancestors().skip(1).take_while(|above| above.starts_with(&self.root));
         written.dirs.extend(above.map(Path::to_owned));
         written.files.push(path);
-        Ok(())
+    }
+
+    /// Replaces a file, and returns when that is durable: written under another name, synced,
+    /// renamed, the directory synced. What was written before is not synced by this.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; then the file is the old one or the new one, whole.
+    pub fn replace(&self, path: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.root.join(path);
+        let dir = path.parent().unwrap_or(&self.root);
+        disk::make_dirs(dir)?;
+        let temporary = temporary_of(&path);
+        let file = DiskFile::create(&temporary)?;
+        file.write_at(bytes, 0)?;
+        file.sync_all()?;
+        disk::rename(&temporary, &path)?;
+        let mut above = dir.ancestors().take_while(|above| above.starts_with(&self.root));
+        above.try_for_each(disk::sync_dir)
+    }
+
+    /// Has the next sync make a file durable that was found here: nobody knows whether whoever
+    /// wrote it lived to sync it.
+    pub fn found(&self, path: &str) {
+        self.note(self.root.join(path));
+    }
+
+    /// The length of a file; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn len(&self, path: &str) -> Result<Option<u64>, StoreError> {
+        DiskFile::open(&self.root.join(path))?.map(|file| file.len()).transpose()
+    }
+
+    /// How many names there are in a directory; 0 if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn count(&self, dir: &str) -> Result<usize, StoreError> {
+        Ok(disk::names(&self.root.join(dir))?.map_or(0, |names| names.len()))
+    }
+
+    /// Removes a partial tile or bundle, and the directory of its widths when that is empty.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn remove_partial(&self, path: &str) -> Result<(), StoreError> {
+        self.remove(path)?;
+        match path.rsplit_once('/') {
+            Some((dir, _)) if dir.ends_with(".p") => disk::remove_empty_dir(&self.root.join(dir)),
+            _ => Ok(()),
+        }
     }
 
     /// Removes a file; one that is gone already is fine.
@@ -132,6 +186,14 @@ impl Torn {
         file.read_at(&mut magic, self.offset)?;
         Ok(magic == RECORD_MAGIC)
     }
+}
+
+/// What a file is called until it is whole.
+fn temporary_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(TEMPORARY);
+    PathBuf::from(name)
 }
 
 fn list(dir: &Path, prefix: &str, depth: usize, paths: &mut Vec<String>) -> Result<(), StoreError> {

@@ -147,6 +147,14 @@ pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
     if_exists(fs::remove_file(path)).map(drop).map_err(failed(Action::Remove, path))
 }
 
+/// Removes a directory if it is there and nothing is in it.
+pub(super) fn remove_empty_dir(path: &Path) -> Result<(), StoreError> {
+    match if_exists(fs::remove_dir(path)) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        done => done.map(drop).map_err(failed(Action::Remove, path)),
+    }
+}
+
 /// Bytes that this user may still write on the file system of `path`.
 pub(super) fn free_bytes(path: &Path) -> Result<u64, StoreError> {
     let stat =

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{disk::DiskFile, error::StoreError};
+use super::{
+    disk::{self, DiskFile},
+    error::StoreError,
+};
 
 /// How long [`DirLock::acquire`] waits for another process to let go: a process that was killed
 /// in the middle of a sync holds its lock until the sync returns. A second process is to be gone
@@ -34,6 +37,15 @@ impl DirLock {
     /// [`StoreError::Locked`] names the process that holds it.
     pub fn acquire(dir: &Path) -> Result<Self, StoreError> {
         Self::acquire_within(dir, LOCK_WAIT_MAX)
+    }
+
+    /// Takes the lock of `dir`, which is made if there is none.
+    ///
+    /// # Errors
+    /// As [`DirLock::acquire`].
+    pub fn acquire_in_new(dir: &Path) -> Result<Self, StoreError> {
+        disk::make_dirs(dir)?;
+        Self::acquire(dir)
     }
 
     /// Takes the lock of `dir`, waiting at most `wait`.

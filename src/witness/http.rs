@@ -7,25 +7,19 @@ use std::{future::Future, sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::{Path, Request, State},
-    http::{HeaderName, HeaderValue, StatusCode, header},
-    middleware::{self, Next},
+    http::{HeaderName, StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use jejak_proofs::merkle::Hash;
-use serde::Serialize;
-use tokio::{
-    net::TcpListener,
-    sync::Semaphore,
-    task::spawn_blocking,
-    time::{Instant, timeout},
-};
+use tokio::{net::TcpListener, sync::Semaphore, task::spawn_blocking};
 
 use super::{Answer, Witness, judge::Refusal, metrics};
 use crate::http::{
-    self, Drained, Listening, Timers,
-    body::{self, Accepts, BodyError, BodyTimes},
-    head::{self, HeadError},
+    self, Drained, Listening, OVERLOADED, Problem, Timers,
+    body::{self, Accepts, BodyTimes},
+    other_method,
 };
 
 /// Most bytes of a request; more is 413.
@@ -62,7 +56,6 @@ const ADD_CHECKPOINT: Accepts = Accepts { media_type: None, len_max: BODY_LEN_MA
 
 const TEXT: (HeaderName, &str) = (header::CONTENT_TYPE, "text/plain; charset=utf-8");
 const SIZE: (HeaderName, &str) = (header::CONTENT_TYPE, "text/x.tlog.size");
-const PROBLEM: (HeaderName, &str) = (header::CONTENT_TYPE, "application/problem+json");
 /// Caching of what changes with every cosignature.
 const SECOND: (HeaderName, &str) = (header::CACHE_CONTROL, "max-age=1");
 
@@ -96,6 +89,7 @@ fn gated(routes: Router<Arc<Shared>>, witness: &Arc<Witness>) -> Router {
         bodies: Arc::new(Semaphore::new(BODIES_BYTES_MAX)),
         turns: Semaphore::new(TURNS_MAX),
     });
+    let pass = |request, next| http::pass(REQUEST_TIME_MAX, request, next);
     routes.fallback(nothing).layer(middleware::from_fn(pass)).with_state(shared)
 }
 
@@ -122,25 +116,6 @@ pub async fn serve(
         }
     })
     .await
-}
-
-/// What holds for every route.
-async fn pass(request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let mut response = match head::check(&request) {
-        Ok(()) => match timeout(REQUEST_TIME_MAX, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => OVERLOADED.into_response(),
-        },
-        Err(error) => Problem::from(error).into_response(),
-    };
-    let headers = response.headers_mut();
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    tracing::debug!(status = response.status().as_u16(), elapsed_us, "request");
-    response
 }
 
 /// `POST /add-checkpoint`
@@ -188,91 +163,9 @@ async fn nothing() -> Problem {
     NOT_FOUND
 }
 
-/// The router adds `Allow`.
-async fn other_method() -> Problem {
-    Problem::new(405, "method_not_allowed", "this route has other methods")
-}
-
-/// A refusal on its way out: RFC 9457 with a stable code.
-#[derive(Clone, Debug)]
-struct Problem {
-    status: u16,
-    code: &'static str,
-    detail: std::borrow::Cow<'static, str>,
-    retry_after_s: Option<u32>,
-}
-
 const NOT_FOUND: Problem =
     Problem::new(404, "not_found", "no such log, or none of its heads was cosigned");
 const INTERNAL: Problem = Problem::new(500, "internal", "a failure of the witness");
-const OVERLOADED: Problem =
-    Problem::new(503, "overloaded", "too much at once: try again").retry_after(1);
-
-impl Problem {
-    const fn new(status: u16, code: &'static str, detail: &'static str) -> Self {
-        let detail = std::borrow::Cow::Borrowed(detail);
-        Self { status, code, detail, retry_after_s: None }
-    }
-
-    fn said(status: u16, code: &'static str, detail: impl ToString) -> Self {
-        Self { detail: detail.to_string().into(), ..Self::new(status, code, "") }
-    }
-
-    const fn retry_after(mut self, seconds: u32) -> Self {
-        self.retry_after_s = Some(seconds);
-        self
-    }
-}
-
-impl From<HeadError> for Problem {
-    fn from(error: HeadError) -> Self {
-        match error {
-            HeadError::UriTooLong => Self::said(414, "uri_too_long", error),
-            HeadError::HeadersTooLarge => Self::said(431, "headers_too_large", error),
-            HeadError::Malformed => Self::said(400, "malformed", error),
-        }
-    }
-}
-
-impl From<BodyError> for Problem {
-    fn from(error: BodyError) -> Self {
-        match error {
-            BodyError::Malformed => Self::said(400, "malformed", error),
-            BodyError::Timeout => Self::said(408, "timeout", error),
-            BodyError::LengthRequired => Self::said(411, "length_required", error),
-            BodyError::TooLarge => Self::said(413, "too_large", error),
-            BodyError::UnsupportedMediaType => Self::said(415, "unsupported_media_type", error),
-            BodyError::Overloaded => OVERLOADED,
-        }
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            r#type: &'static str,
-            title: &'static str,
-            status: u16,
-            code: &'static str,
-            detail: &'a str,
-        }
-        let status = StatusCode::from_u16(self.status).expect("every status here is valid");
-        let body = Body {
-            r#type: "about:blank",
-            title: status.canonical_reason().unwrap_or("Refused"),
-            status: self.status,
-            code: self.code,
-            detail: &self.detail,
-        };
-        let body = serde_json::to_vec(&body).expect("a problem has only text and numbers");
-        let mut response = (status, [PROBLEM], body).into_response();
-        if let Some(seconds) = self.retry_after_s {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
-    }
-}
 
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {

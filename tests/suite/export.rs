@@ -200,7 +200,10 @@ fn damage_in_a_copy_is_found_on_disk_and_over_http() {
         }
         let report = place.check();
         assert_eq!(names(&report), [file.as_str()], "round {round}: {:?}", report.findings);
-        assert!(report.findings.iter().all(|f| f.severity == Severity::Damage));
+        // Nothing rests on a description: a mirror has none.
+        let harmless = file == "log.json" && round % 3 == 0;
+        let severity = if harmless { Severity::Info } else { Severity::Damage };
+        assert!(report.findings.iter().all(|f| f.severity == severity));
         if file != "log.json" {
             let report = place.check_url(&server.base);
             assert_eq!(names(&report), [file.as_str()], "round {round}, over HTTP");

@@ -11,7 +11,7 @@ pub mod fake;
 #[path = "monitor/heads.rs"]
 mod heads;
 #[path = "monitor/honest.rs"]
-mod honest;
+pub mod honest;
 #[path = "monitor/meaning.rs"]
 mod meaning;
 #[path = "monitor/page.rs"]

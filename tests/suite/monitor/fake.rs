@@ -89,9 +89,14 @@ pub fn files(entries: &[Vec<u8>]) -> BTreeMap<String, Vec<u8>> {
 impl Fake {
     /// Serves an honest log with these entries.
     pub fn serve(entries: &[Vec<u8>]) -> Self {
+        Self::of(files(entries))
+    }
+
+    /// Serves these files.
+    pub fn of(files: BTreeMap<String, Vec<u8>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let answers = Arc::new(Mutex::new(Answers { files: files(entries), asked: Vec::new() }));
+        let answers = Arc::new(Mutex::new(Answers { files, asked: Vec::new() }));
         let shared = answers.clone();
         thread::spawn(move || {
             for socket in listener.incoming() {

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::problem::Code;
+/// The answers that are on their way leave no room for another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too much at once: try again")]
+pub struct Overloaded;
 
 /// The memory that all large answers together may take: one permit a byte.
 #[derive(Clone, Debug)]
-pub(super) struct Answers(Arc<Semaphore>);
+pub struct Answers(Arc<Semaphore>);
 
 /// The share of one answer, given back when this is dropped.
 #[derive(Debug)]
-pub(super) struct Share(OwnedSemaphorePermit);
+pub struct Share(OwnedSemaphorePermit);
 
 /// Bytes of an answer with their share. hyper holds the bytes while the client takes them, also
 /// after the body is gone, so it is the bytes that own the share.
@@ -32,11 +35,11 @@ impl Answers {
     /// nothing, so nobody waits here behind slow ones.
     ///
     /// # Errors
-    /// [`Code::Overloaded`] if the answers that are on their way leave no room for it.
-    pub fn share(&self, len: u64) -> Result<Share, Code> {
-        let len = u32::try_from(len).map_err(|_| Code::Overloaded)?;
+    /// [`Overloaded`] if the answers that are on their way leave no room for it.
+    pub fn share(&self, len: u64) -> Result<Share, Overloaded> {
+        let len = u32::try_from(len).map_err(|_| Overloaded)?;
         let permit = Arc::clone(&self.0).try_acquire_many_owned(len);
-        permit.map(Share).map_err(|_| Code::Overloaded)
+        permit.map(Share).map_err(|_| Overloaded)
     }
 }
 
@@ -63,15 +66,15 @@ mod tests {
     #[test]
     fn a_share_lives_as_long_as_the_last_of_its_bytes() {
         let answers = Answers::new(10);
-        assert_eq!(answers.share(11).unwrap_err(), Code::Overloaded);
-        assert_eq!(answers.share(u64::MAX).unwrap_err(), Code::Overloaded);
+        assert_eq!(answers.share(11).unwrap_err(), Overloaded);
+        assert_eq!(answers.share(u64::MAX).unwrap_err(), Overloaded);
         let estimate = answers.share(10).unwrap();
-        assert_eq!(answers.share(1).unwrap_err(), Code::Overloaded);
+        assert_eq!(answers.share(1).unwrap_err(), Overloaded);
         let held = estimate.hold(vec![7; 6]);
         drop(answers.share(4).unwrap());
         let part = held.slice(5..);
         drop(held);
-        assert_eq!(answers.share(5).unwrap_err(), Code::Overloaded, "a part is still on its way");
+        assert_eq!(answers.share(5).unwrap_err(), Overloaded, "a part is still on its way");
         drop(part);
         answers.share(10).unwrap();
     }
