@@ -90,7 +90,7 @@ fn one_update(bencher: Bencher, options: usize) {
         n += 1;
         report(&mut recap, somewhere(&stations, n), u64::from(n));
         recap.settle();
-        *recap.hash(0)
+        recap.hash(0)
     });
 }
 

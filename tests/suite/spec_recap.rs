@@ -69,7 +69,7 @@ impl Example {
 
     fn hashes_block(&self) -> String {
         let recap = self.contest();
-        let hash = |unit: &str| *recap.hash(recap.find(unit).unwrap());
+        let hash = |unit: &str| recap.hash(recap.find(unit).unwrap());
         let rows: [(&str, Hash); 5] = [
             ("station 31.001", hash(STATION)),
             ("region 31", hash("31")),

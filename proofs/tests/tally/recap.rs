@@ -53,7 +53,7 @@ fn unit_of(recap: &ContestRecap, place: Place) -> Computed {
     let children = recap.children(place);
     let same = |(child, place): (&_, Place)| -> bool {
         let (hash, counters): &(Hash, Vec<u64>) = child;
-        hash == recap.hash(place) && *counters == recap.counters(place)
+        *hash == recap.hash(place) && *counters == recap.counters(place)
     };
     let children: Vec<_> = children.into_iter().map(|child| (child.hash, child.counters)).collect();
     assert!(children.iter().zip(shape.children(place)).all(same));

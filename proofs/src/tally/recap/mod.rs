@@ -15,6 +15,7 @@
 mod pages;
 mod proof;
 mod record;
+mod settle;
 mod shape;
 mod tree;
 mod values;
@@ -46,7 +47,8 @@ pub(super) struct Trail {
     pub indexes: Vec<u64>,
 }
 
-/// The recap of every contest. Clones share what neither changed, so one costs little.
+/// The recap of every contest. Clones share what neither changed, so one costs little; one that is
+/// settled after a change hashes all anew.
 #[derive(Clone, Debug)]
 pub struct Recap {
     contests: Vec<ContestRecap>,

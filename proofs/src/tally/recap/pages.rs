@@ -3,22 +3,20 @@
 
 use alloc::{sync::Arc, vec, vec::Vec};
 
-/// Rows of one page.
-const PAGE_ROWS: usize = 32;
-
-/// A table of rows of `width` values each. Writing copies the page if a clone still has it.
+/// A table of rows of `width` values each, `PAGE` rows a page. Writing copies the page if a clone
+/// still has it.
 #[derive(Clone, Debug)]
-pub struct Pages<T> {
+pub struct Pages<T, const PAGE: usize> {
     width: usize,
     rows: usize,
     pages: Vec<Arc<[T]>>,
 }
 
-impl<T: Copy> Pages<T> {
+impl<T: Copy, const PAGE: usize> Pages<T, PAGE> {
     /// A table of `rows` rows full of `value`. Pages that nobody wrote to are one page in memory.
     pub fn filled(rows: usize, width: usize, value: T) -> Self {
-        let page: Arc<[T]> = vec![value; width * PAGE_ROWS].into();
-        Self { width, rows, pages: vec![page; rows.div_ceil(PAGE_ROWS)] }
+        let page: Arc<[T]> = vec![value; width * PAGE].into();
+        Self { width, rows, pages: vec![page; rows.div_ceil(PAGE)] }
     }
 
     /// Number of rows.
@@ -28,21 +26,21 @@ impl<T: Copy> Pages<T> {
 
     /// A row that is in the table.
     pub fn row(&self, row: usize) -> &[T] {
-        let start = row % PAGE_ROWS * self.width;
-        &self.pages[row / PAGE_ROWS][start..start + self.width]
+        let start = row % PAGE * self.width;
+        &self.pages[row / PAGE][start..start + self.width]
     }
 
     /// A row that is in the table, to be written to.
     pub fn row_mut(&mut self, row: usize) -> &mut [T] {
-        let start = row % PAGE_ROWS * self.width;
-        &mut Arc::make_mut(&mut self.pages[row / PAGE_ROWS])[start..start + self.width]
+        let start = row % PAGE * self.width;
+        &mut Arc::make_mut(&mut self.pages[row / PAGE])[start..start + self.width]
     }
 
     /// Appends a row.
     pub fn push(&mut self, row: &[T]) {
         debug_assert_eq!(row.len(), self.width);
-        if self.rows == self.pages.len() * PAGE_ROWS {
-            self.pages.push(row.repeat(PAGE_ROWS).into());
+        if self.rows == self.pages.len() * PAGE {
+            self.pages.push(row.repeat(PAGE).into());
         }
         self.rows += 1;
         self.row_mut(self.rows - 1).copy_from_slice(row);
@@ -55,7 +53,7 @@ mod tests {
 
     #[test]
     fn clones_share_what_neither_wrote() {
-        let mut table = Pages::filled(100, 3, 0_u32);
+        let mut table = Pages::<_, 32>::filled(100, 3, 0_u32);
         table.row_mut(99).copy_from_slice(&[1, 2, 3]);
         let old = table.clone();
         table.row_mut(99)[0] = 9;

@@ -354,21 +354,20 @@ pub(super) fn path<T: Clone>(
     let (left, right) = leaves.split_at(split(leaves.len()));
     if index < left.len() {
         path(left, index, join, take);
-        take(&root(right, join));
+        root(right, join).iter().for_each(take);
     } else {
         path(right, index - left.len(), join, take);
-        take(&root(left, join));
+        root(left, join).iter().for_each(take);
     }
 }
 
-fn root<T: Clone>(leaves: &[T], join: &dyn Fn(&T, &T) -> T) -> T {
-    match leaves {
-        [leaf] => leaf.clone(),
-        _ => {
-            let (left, right) = leaves.split_at(split(leaves.len()));
-            join(&root(left, join), &root(right, join))
-        }
+/// The root over these leaves; `None` over none.
+pub(super) fn root<T: Clone>(leaves: &[T], join: &dyn Fn(&T, &T) -> T) -> Option<T> {
+    if leaves.len() < 2 {
+        return leaves.first().cloned();
     }
+    let (left, right) = leaves.split_at(split(leaves.len()));
+    Some(join(&root(left, join)?, &root(right, join)?))
 }
 
 /// The largest power of two below `count`, which is at least 2.
@@ -381,12 +380,8 @@ pub(super) fn level(recap: &ContestRecap, region: Place, child: Place) -> Level 
     let children = recap.children(region);
     let position = recap.shape().children(region).position(|place| place == child);
     let position = position.expect("a parent has its child");
-    let join = |left: &Child, right: &Child| Child {
-        hash: inner_hash((&left.hash, &left.counters), (&right.hash, &right.counters)),
-        counters: left.counters.iter().zip(&right.counters).map(|(a, b)| a + b).collect(),
-    };
     let mut siblings = Vec::new();
-    path(&children, position, &join, &mut |sibling: &Child| {
+    path(&children, position, &Child::join, &mut |sibling: &Child| {
         siblings.push(Sibling { counters: sibling.counters.clone(), hash: sibling.hash });
     });
     Level {
@@ -412,7 +407,7 @@ mod tests {
         };
         for count in 1..=70 {
             let leaves: Vec<Range> = (0..count).map(|n| (n, n + 1)).collect();
-            assert_eq!(root(&leaves, &join), (0, count));
+            assert_eq!(root(&leaves, &join), Some((0, count)));
             for index in 0..count {
                 let mut joined = (index, index + 1);
                 let mut sides = sides(index, count).into_iter();

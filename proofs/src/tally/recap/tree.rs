@@ -5,10 +5,12 @@ use alloc::{sync::Arc, vec, vec::Vec};
 use super::{
     Values,
     pages::Pages,
+    proof::root,
     record::{
-        Below, FIXED_COUNTERS, Hasher, Record, RecordHead, Status, contest_hash, counter,
-        trail_hash,
+        Below, FIXED_COUNTERS, Record, RecordHead, Status, contest_hash, counter, inner_hash,
+        station_hash, trail_hash,
     },
+    settle::Kept,
     shape::{Place, Shape},
 };
 use crate::{
@@ -22,27 +24,21 @@ use crate::{
 /// No entry: the end of a unit's list of entries.
 const NO_LINK: u32 = u32::MAX;
 
-/// What a unit's hash is made of, and the hash as of the last [`ContestRecap::settle`].
+/// Rows of a page that updates all over the country write to: a state copies it for one of them.
+const SMALL: usize = 16;
+/// Rows of a page that is only added to, or of a table that is small.
+const LARGE: usize = 1024;
+
+/// What is known of a unit.
 #[derive(Clone, Copy, Debug)]
 struct Node {
-    hash: Hash,
     record: Record,
-    /// Numbers of the head that are null; stations only.
-    unreadable: u16,
-    /// Whether the hash is newer than what stands above it.
-    changed: bool,
     /// The newest entry about the unit, in the list of all.
     link: u32,
 }
 
 impl Node {
-    const EMPTY: Self = Self {
-        hash: TreeHead::EMPTY.root,
-        record: Record::EMPTY,
-        unreadable: 0,
-        changed: false,
-        link: NO_LINK,
-    };
+    const EMPTY: Self = Self { record: Record::EMPTY, link: NO_LINK };
 }
 
 /// One entry about a unit, and the place of the one before.
@@ -55,22 +51,19 @@ struct Link {
 /// The recap of one contest under the register in force. Clones share what neither changed.
 #[derive(Clone, Debug)]
 pub struct ContestRecap {
-    shape: Arc<Shape>,
+    pub(super) shape: Arc<Shape>,
     units: Arc<UnitRegister>,
     contest: Contest,
-    nodes: Pages<Node>,
-    /// For each station: votes in the order of the options, valid, invalid, total; null is 0.
-    values: Pages<u32>,
+    nodes: Pages<Node, SMALL>,
+    /// For each station: votes in the order of the options, valid, invalid, total; null is 0. Then
+    /// what else its counters say: four times the numbers that are null, and its status.
+    values: Pages<u32, SMALL>,
     /// For each region: its counters.
-    sums: Pages<u64>,
-    /// For each unit, by their parents: the inner node between the children of its parent whose
-    /// right side begins with it. The first child has none.
-    inner: Pages<Hash>,
-    links: Pages<Link>,
-    /// Places whose hashes are out of date, some of them twice; those above them are too.
-    stale: Vec<Place>,
-    /// Whether nothing was hashed yet, so that all is stale.
-    new: bool,
+    pub(super) sums: Pages<u64, SMALL>,
+    /// For each region: its hash.
+    pub(super) hashes: Pages<Hash, SMALL>,
+    links: Pages<Link, LARGE>,
+    pub(super) kept: Kept,
 }
 
 /// A child of a region as it goes into the tree between the children.
@@ -82,19 +75,28 @@ pub struct Child {
     pub counters: Vec<u64>,
 }
 
+impl Child {
+    /// The inner node between two, with the sums of both.
+    pub(super) fn join(left: &Self, right: &Self) -> Self {
+        Self {
+            hash: inner_hash((&left.hash, &left.counters), (&right.hash, &right.counters)),
+            counters: left.counters.iter().zip(&right.counters).map(|(a, b)| a + b).collect(),
+        }
+    }
+}
+
 impl ContestRecap {
     /// A recap in which nothing was reported.
     pub fn new(contest: &Contest, shape: Arc<Shape>, units: Arc<UnitRegister>) -> Self {
         let options = contest.options.len();
         Self {
             nodes: Pages::filled(shape.count(), 1, Node::EMPTY),
-            values: Pages::filled(shape.stations(), options + 3, 0),
+            values: Pages::filled(shape.stations(), options + 4, 0),
             sums: Pages::filled(shape.regions(), options + FIXED_COUNTERS, 0),
-            inner: Pages::filled(shape.count(), 1, TreeHead::EMPTY.root),
+            hashes: Pages::filled(shape.regions(), 1, TreeHead::EMPTY.root),
             links: Pages::filled(0, 1, Link { index: 0, before: NO_LINK }),
             contest: contest.clone(),
-            stale: Vec::new(),
-            new: true,
+            kept: Kept::default(),
             shape,
             units,
         }
@@ -130,9 +132,14 @@ impl ContestRecap {
         &self.node(place).record
     }
 
-    /// The hash of the unit at `place`, as of the last [`ContestRecap::settle`].
-    pub fn hash(&self, place: Place) -> &Hash {
-        &self.node(place).hash
+    /// The hash of the unit at `place`: of a station from its record, of a region as of the last
+    /// [`ContestRecap::settle`].
+    pub fn hash(&self, place: Place) -> Hash {
+        if !self.shape.is_station(place) {
+            return self.hashes.row(self.shape.row(place))[0];
+        }
+        let id = self.contest.id.as_str();
+        station_hash(id, self.code(place), self.record(place), &self.counters(place))
     }
 
     /// Indexes of all entries about the unit, oldest first.
@@ -165,25 +172,25 @@ impl ContestRecap {
     }
 
     /// Appends the counters of the unit at `place` to `out`.
-    fn add_counters(&self, place: Place, out: &mut Vec<u64>) {
+    pub(super) fn add_counters(&self, place: Place, out: &mut Vec<u64>) {
         let row = self.shape.row(place);
         if !self.shape.is_station(place) {
             out.extend_from_slice(self.sums.row(row));
             return;
         }
-        let node = self.node(place);
+        let (rest, numbers) = self.values.row(row).split_last().expect("a row is never empty");
         let registered = self.units.registered(self.shape.slot(place));
         let registered =
             u64::from(registered.l.unwrap_or(0)) + u64::from(registered.p.unwrap_or(0));
-        let status = |status| u64::from(node.record.status == status);
-        out.extend(self.values.row(row).iter().copied().map(u64::from));
+        let status = |status| u64::from(rest % 4 == status as u32);
+        out.extend(numbers.iter().copied().map(u64::from));
         out.extend([
             registered,
             1,
             1 - status(Status::None),
             status(Status::Corrected),
             status(Status::Disputed),
-            u64::from(node.unreadable),
+            u64::from(rest / 4),
         ]);
     }
 
@@ -195,7 +202,7 @@ impl ContestRecap {
         node.record.entries = node.record.entries.checked_add(1).expect("fewer entries than 2^32");
         let before = core::mem::replace(&mut node.link, link);
         self.links.push(&[Link { index, before }]);
-        self.mark_stale(place);
+        self.kept.mark(&self.shape, place);
     }
 
     /// What the chains of the unit at `place` say now.
@@ -205,24 +212,17 @@ impl ContestRecap {
         node.record.status = status;
         node.record.head = head.map(|(head, _)| head);
         if station {
-            let values = self.values.row_mut(row);
-            values.fill(0);
-            let mut unreadable = 0;
+            let (rest, numbers) = self.values.row_mut(row).split_last_mut().expect("as above");
+            numbers.fill(0);
+            *rest = status as u32;
             if let Some((_, given)) = head {
-                for (value, given) in values.iter_mut().zip(given.counts()) {
-                    unreadable += u16::from(given.is_none());
-                    *value = given.unwrap_or(0);
+                for (number, given) in numbers.iter_mut().zip(given.counts()) {
+                    *rest += 4 * u32::from(given.is_none());
+                    *number = given.unwrap_or(0);
                 }
             }
-            self.node_mut(place).unreadable = unreadable;
         }
-        self.mark_stale(place);
-    }
-
-    fn mark_stale(&mut self, place: Place) {
-        if !self.new && self.stale.last() != Some(&place) {
-            self.stale.push(place);
-        }
+        self.kept.mark(&self.shape, place);
     }
 
     /// What outlasts a change of the register: trail, number of entries, and the list of them.
@@ -242,81 +242,16 @@ impl ContestRecap {
         (node.record.entries, node.record.trail) = (entries, trail);
     }
 
-    /// Brings every hash and sum up to date, from below, and touches only what is stale.
-    pub fn settle(&mut self) {
-        let mut scratch = Scratch::default();
-        // Children have larger places than their parents: each is done before the one above it.
-        if core::mem::take(&mut self.new) {
-            let all = 0..self.shape.count() as Place;
-            all.rev().for_each(|place| self.rehash(place, &mut scratch));
-            return;
-        }
-        let mut stale = core::mem::take(&mut self.stale);
-        for told in 0..stale.len() {
-            let above = |place: &Place| self.shape.parent(*place);
-            stale.extend(core::iter::successors(above(&stale[told]), above));
-        }
-        stale.sort_unstable_by_key(|place| core::cmp::Reverse(*place));
-        stale.dedup();
-        stale.into_iter().for_each(|place| self.rehash(place, &mut scratch));
-    }
-
-    fn rehash(&mut self, place: Place, scratch: &mut Scratch) {
-        let id = self.contest.id.as_str();
-        let (code, record) = (self.code(place), self.record(place));
-        let hash = if self.shape.is_station(place) {
-            scratch.row.clear();
-            self.add_counters(place, &mut scratch.row);
-            scratch.hasher.station(id, code, record, &scratch.row)
-        } else {
-            let below = self.fold(place, scratch);
-            let hash = scratch.hasher.region(id, code, record, &below, &scratch.row);
-            self.sums.row_mut(self.shape.row(place)).copy_from_slice(&scratch.row);
-            self.keep_joined(place, scratch);
-            hash
-        };
-        let node = self.node_mut(place);
-        (node.hash, node.changed) = (hash, true);
-    }
-
-    /// Keeps the inner nodes below a region that are new.
-    fn keep_joined(&mut self, region: Place, scratch: &mut Scratch) {
-        let first = self.shape.below(region);
-        for (child, hash) in scratch.joined.drain(..) {
-            self.inner.row_mut(first + child)[0] = hash;
-        }
-        for child in scratch.changed.drain(..) {
-            self.node_mut(child).changed = false;
-        }
-    }
-
-    /// How many children of a region take part, and the root over them; leaves their sums in the
-    /// row of `scratch`. Hashes only above children that changed: sums are cheaper to make anew
-    /// than to keep.
-    fn fold(&self, place: Place, scratch: &mut Scratch) -> Below {
-        let width = self.contest.options.len() + FIXED_COUNTERS;
-        let mut peaks = Peaks::new(width, scratch);
-        let first = self.shape.below(place);
-        let kept = |child: usize| self.inner.row(first + child)[0];
-        for child in self.shape.children(place) {
-            let Node { hash, changed, .. } = *self.node(child);
-            if changed {
-                peaks.scratch.changed.push(child);
-            }
-            self.add_counters(child, &mut peaks.scratch.row);
-            peaks.push(hash, changed, &kept);
-        }
-        peaks.finish(&kept)
-    }
-
     /// How many children take part, and the root over them.
     pub fn below(&self, place: Place) -> Below {
-        self.fold(place, &mut Scratch::default())
+        let children = self.children(place);
+        let root = root(&children, &Child::join).map_or(TreeHead::EMPTY.root, |whole| whole.hash);
+        Below { count: children.len() as u32, root }
     }
 
     /// The children of a region with what goes into the tree between them.
     pub fn children(&self, place: Place) -> Vec<Child> {
-        let child = |child| Child { hash: *self.hash(child), counters: self.counters(child) };
+        let child = |child| Child { hash: self.hash(child), counters: self.counters(child) };
         self.shape.children(place).map(child).collect()
     }
 
@@ -324,86 +259,7 @@ impl ContestRecap {
     pub fn contest_hash(&self, manifest: &Hash) -> Hash {
         let options: &[Id] = &self.contest.options;
         let top = self.counters(0);
-        contest_hash(self.contest.id.as_str(), options, manifest, &top, self.hash(0))
-    }
-}
-
-/// Room that one settling uses again for every node.
-#[derive(Default)]
-struct Scratch {
-    hasher: Hasher,
-    /// Counters of the node in hand; while children are joined, of every complete subtree.
-    row: Vec<u64>,
-    subtrees: Vec<Subtree>,
-    /// Inner nodes that are new, by the child that their right side begins with.
-    joined: Vec<(usize, Hash)>,
-    /// Children that changed.
-    changed: Vec<Place>,
-}
-
-/// A complete subtree over some of the children of a region.
-struct Subtree {
-    hash: Hash,
-    /// The child that it begins with.
-    first: usize,
-    changed: bool,
-}
-
-/// Complete subtrees over a row of children, largest first, as the frontier of a Merkle tree, each
-/// with its sums.
-struct Peaks<'a> {
-    width: usize,
-    count: usize,
-    scratch: &'a mut Scratch,
-}
-
-impl<'a> Peaks<'a> {
-    fn new(width: usize, scratch: &'a mut Scratch) -> Self {
-        scratch.row.clear();
-        scratch.subtrees.clear();
-        scratch.joined.clear();
-        scratch.changed.clear();
-        Self { width, count: 0, scratch }
-    }
-
-    /// One more child, whose counters are the last of the row.
-    fn push(&mut self, hash: Hash, changed: bool, kept: &impl Fn(usize) -> Hash) {
-        self.scratch.subtrees.push(Subtree { hash, first: self.count, changed });
-        // The new child completes one subtree for each trailing one of the count, like a carry.
-        (0..self.count.trailing_ones()).for_each(|_| self.join(kept));
-        self.count += 1;
-    }
-
-    /// Joins the last two subtrees.
-    fn join(&mut self, kept: &impl Fn(usize) -> Hash) {
-        let Scratch { hasher, row, subtrees, joined, .. } = &mut *self.scratch;
-        let right = subtrees.pop().expect("two subtrees");
-        let left = subtrees.last_mut().expect("two subtrees");
-        let middle = row.len() - self.width;
-        let (before, right_counters) = row.split_at_mut(middle);
-        let left_counters = &mut before[middle - self.width..];
-        left.changed |= right.changed;
-        if left.changed {
-            left.hash = hasher.inner((&left.hash, left_counters), (&right.hash, right_counters));
-            joined.push((right.first, left.hash));
-        } else {
-            left.hash = kept(right.first);
-        }
-        for (left, right) in left_counters.iter_mut().zip(right_counters) {
-            // A register has fewer than 2^26 units, and each adds less than 2^33 to a counter.
-            *left = left.checked_add(*right).expect("sums of 32-bit numbers");
-        }
-        row.truncate(middle);
-    }
-
-    /// Leaves one row: the sums.
-    fn finish(mut self, kept: &impl Fn(usize) -> Hash) -> Below {
-        while self.scratch.subtrees.len() > 1 {
-            self.join(kept);
-        }
-        let root = self.scratch.subtrees.pop().map_or(TreeHead::EMPTY.root, |whole| whole.hash);
-        self.scratch.row.resize(self.width, 0);
-        Below { count: self.count as u32, root }
+        contest_hash(self.contest.id.as_str(), options, manifest, &top, &self.hash(0))
     }
 }
 
@@ -492,7 +348,7 @@ mod tests {
                 update(&mut recap, place, index);
                 if random(&mut state).is_multiple_of(9) {
                     recap.settle();
-                    sealed.push((recap.clone(), *recap.hash(0)));
+                    sealed.push((recap.clone(), recap.hash(0)));
                 }
             }
             recap.settle();
@@ -503,10 +359,9 @@ mod tests {
                 assert_eq!(recap.entries(place), whole.entries(place));
             }
             for (mut recap, hash) in sealed {
-                assert_eq!(*recap.hash(0), hash, "a clone changed");
-                (recap.new, recap.stale) = (true, vec![]);
+                assert_eq!(recap.hash(0), hash, "a clone changed");
                 recap.settle();
-                assert_eq!(*recap.hash(0), hash, "a clone was not whole");
+                assert_eq!(recap.hash(0), hash, "a clone was not whole");
             }
         }
     }
