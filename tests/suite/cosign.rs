@@ -424,7 +424,11 @@ async fn sealed_heads_carry_a_line_that_says_when() {
     let text = Policy::compose(&verifiers, None, &election.genesis).unwrap();
     let policy = Policy::parse(&text).unwrap();
     let directory = Directory::new();
-    let keys = || LogKeys { note: vec![election.log_key.clone()], timestamped: vec![key.clone()] };
+    let keys = || LogKeys {
+        note: vec![election.log_key.clone()],
+        timestamped: vec![key.clone()],
+        refusals: vec![],
+    };
     let open = |directory: &Directory| {
         let options = Options { endorse_every: Duration::from_millis(100), ..SOON };
         Log::open(directory.path(), keys(), &options)
