@@ -87,6 +87,7 @@ class Maker:
             "log": self.pick(TEXTS),
             "log_keys": self.some(self.log_key),
             "reason": self.or_null(lambda: self.pick(reasons)),
+            **({"refusal_key": self.pick(TEXTS)} if self.random.random() < 0.5 else {}),
             "registers": {"contests": self.file(), "units": self.file()},
             "roles": self.some(self.role),
             "root_keys": self.some(lambda: self.pick(TEXTS)),

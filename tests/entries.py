@@ -172,7 +172,8 @@ BODIES = {
             "station_max": U32,
             "threshold": U32,
             "version": U32,
-        }
+        },
+        {"refusal_key": string},
     ),
     "mandate": fields({**PLACE, "keys": each(MANDATED)}),
     "revocation": fields(

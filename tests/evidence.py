@@ -1,6 +1,5 @@
 """Evidence against a log (SPEC.md, "Evidence"), for `verify.py`: judged by code of its own."""
 
-import base64
 import json
 
 import entries
@@ -16,6 +15,7 @@ HEADING = b"jejak/evidence/v1\n"
 FIELDS = {
     "bad_entry": {"checkpoint", "entries"},
     "broken_chain": {"checkpoint", "entries"},
+    "false_refusal": {"checkpoint", "entries", "refusal"},
     "inconsistent": {"checkpoints", "hashes"},
     "two_roots": {"checkpoints"},
 }
@@ -53,7 +53,8 @@ def read(raw):
     spelled = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     refuse_unless(spelled == text and isinstance(body, dict), "spelling")
     kind = body.get("kind")
-    refuse_unless(kind in FIELDS and body.keys() == FIELDS[kind] | {"kind"}, "fields")
+    names = body.keys() - ({"refused"} if kind == "false_refusal" else set())
+    refuse_unless(kind in FIELDS and names == FIELDS[kind] | {"kind"}, "fields")
     return kind, body
 
 
@@ -116,10 +117,26 @@ class Judge:
             size, root = checkpoint.size, checkpoint.root
             self.tree.check_inclusion(size, root, item.index, leaf, item.proof)
         try:
-            getattr(self, kind)(checkpoint, shown)
+            if kind == "false_refusal":
+                self.refused(checkpoint, shown, body)
+            else:
+                getattr(self, kind)(checkpoint, shown)
         except Breach as breach:
             return kind, checkpoint.origin, str(breach)
         raise Innocent("the entries break no rule that shows without the others")
+
+    def refused(self, checkpoint, shown, body):
+        refuse_unless(isinstance(body["refusal"], str), "string")
+        refusal, raw = Refusal(body["refusal"].encode()), body.get("refused")
+        if "refused" in body:
+            refuse_unless(isinstance(raw, str), "string")
+            raw = notes.base64_once(raw)
+            leaf = self.tree.leaf_hash(raw).hex()
+            refuse_unless(leaf == refusal.body["leaf"], "another entry")
+        for item in shown:
+            item.read()
+        head = checkpoint.size, checkpoint.root
+        false_refusal(checkpoint.origin, head, shown, refusal, raw)
 
     @staticmethod
     def two_roots(first, second, _hashes):
@@ -190,9 +207,12 @@ class Judge:
         refuse_unless(len({key.public for key in keys}) == len(keys), "duplicate")
         refuse_unless(len({(key.name, key.id) for key in keys}) == len(keys), "duplicate")
 
+    def alone_tally(self, shown):
+        self.whole_tally(shown.body)
+
     @staticmethod
-    def alone_tally(shown):
-        body = shown.body
+    def whole_tally(body):
+        """What no register has a say in."""
         pages = [(doc["page"], doc["sha256"]) for doc in body["docs"]]
         rises = all(a < b for a, b in zip(pages, pages[1:]))
         refuse_unless(rises and len(pages) <= 64 and all(page for page, _ in pages), "docs")
@@ -365,3 +385,120 @@ def place_twice(a, b, manifest, state):
     about = ("contest", "unit", "round", "seq")
     same = all(a.body[name] == b.body[name] for name in about)
     guilty_if(same and (both or a.body["by"] == b.body["by"]), "H2")
+
+
+# Signed refusals
+
+REFUSAL_LEN_MAX = 4096
+HEAD = entries.fields({"index": entries.U64, "leaf": entries.HASH, "seq": entries.U32})
+REFUSAL = entries.fields(
+    {
+        "code": entries.WORD,
+        "election": entries.ID,
+        "genesis": entries.HASH,
+        "head": entries.or_null(HEAD),
+        "leaf": entries.HASH,
+        "log": entries.string,
+        "root": entries.HASH,
+        "size": entries.U64,
+        "time": entries.U64,
+    }
+)
+
+
+class Refusal:
+    def __init__(self, raw):
+        self.note = notes.Note(raw, 1, REFUSAL_LEN_MAX)
+        lines = self.note.text.split("\n")
+        refuse_unless(lines[0] == "jejak/refusal/v1" and len(lines) == 3, "malformed")
+        self.body = entries.canonical(lines[1])
+        REFUSAL(self.body)
+        refuse_unless(self.body["head"] is None or self.body["code"] == "conflict", "head")
+
+
+def under_manifest(origin, shown, refusal):
+    """The manifest that names the key, if that signed the refusal and stands before it."""
+    refuse_unless(shown.is_a("manifest") and "refusal_key" in shown.body, "no key")
+    key = Key(shown.body["refusal_key"], notes.ED25519)
+    refuse_unless(len(refusal.note.signed_by([key])) == 1, "not by that key")
+    genesis = shown.body["genesis"] or shown.leaf
+    said = refusal.body
+    refuse_unless(said["log"] == origin and said["genesis"] == genesis, "another log")
+    refuse_unless(shown.index < said["size"], "before the manifest")
+    return shown.body
+
+
+def false_refusal(origin, head, shown, refusal, refused):
+    """Raises what a signed refusal is convicted by."""
+    refuse_unless(shown, "entries")
+    rules = under_manifest(origin, shown[0], refusal)
+    said, others = refusal.body, shown[1:]
+    if refused is None:
+        refuse_unless(len(others) <= 1, "entries")
+        by_entry(said, others[0]) if others else by_head(said, *head)
+        return
+    entry = Entry(refused)
+    if said["code"] in ("bad_signature", "unknown_key"):
+        by_keys(said, entry, shown)
+    else:
+        refuse_unless(not others, "entries")
+        by_refused(said, rules, entry)
+
+
+def by_head(said, size, root):
+    guilty_if(said["head"] and said["head"]["index"] >= said["size"], "H2")
+    guilty_if(size == said["size"] and root.hex() != said["root"], "C3")
+
+
+def by_entry(said, other):
+    before = other.index < said["size"]
+    guilty_if(before and other.leaf == said["leaf"], "D2")
+    if said["code"] == "log_frozen":
+        covers = other.is_a("state") and other.index == said["size"]
+        guilty_if(not before and not covers, "F1")
+    if said["head"]:
+        index, leaf = said["head"]["index"], said["head"]["leaf"]
+        guilty_if(other.index == index and other.leaf != leaf, "H2")
+        guilty_if(before and other.is_a("tally") and other.body["prev"] == leaf, "H2")
+
+
+def by_keys(said, entry, shown):
+    givers = [keys_of(item) for item in shown]
+    before = [found for found, item in zip(givers, shown) if item.index < said["size"]]
+    known = {(key.name, key.id) for found in before for key in found}
+    if not entry.signers or not set(entry.signers) <= known:
+        return
+    guilty_if(said["code"] == "unknown_key", "D5")
+    guilty_if(all(lines_hold(entry, found) for found in givers), "M1")
+
+
+def by_refused(said, rules, entry):
+    if entry.kind == "state":
+        return
+    body, code = entry.body, said["code"]
+    place = (
+        (code == "invalid_log" and body["log"] == said["log"])
+        or (code == "invalid_election" and body["election"] == rules["election"])
+        or (code == "invalid_genesis" and body["genesis"] == said["genesis"])
+    )
+    guilty_if(place, "E12")
+    if entry.kind != "tally":
+        return
+    if code == "conflict":
+        head = said["head"]
+        follows = body["seq"] == 0
+        if head:
+            follows = body["seq"] == head["seq"] + 1 and body["prev"] == head["leaf"]
+        guilty_if(follows, "H2")
+    if code in ("invalid_decision", "invalid_docs", "invalid_prev", "invalid_reason"):
+        here = body["log"] == said["log"] and body["genesis"] == said["genesis"]
+        root = any(name.split("/")[0] == "root" for name, _ in entry.signers)
+        guilty_if(here and not root and is_whole(body), "D1")
+
+
+def is_whole(body):
+    try:
+        Judge.whole_tally(body)
+    except Refused:
+        return False
+    return True

@@ -155,6 +155,11 @@ class Ledger:
             refuse_unless(good, "invalid_roles")
         keys = [Key(key["vkey"], 1, 6) for key in body["log_keys"]]
         refuse_unless(keys and all(key.name == body["log"] for key in keys), "invalid_log_keys")
+        if "refusal_key" in body:
+            key = Key(body["refusal_key"], 1)
+            keys += [Key(vkey, 1) for vkey in roots]
+            own = all(key.public != other.public for other in keys)
+            refuse_unless(own and key.name == body["log"] + "/refusal", "invalid_refusal_key")
 
     @staticmethod
     def check_levels(body, units):

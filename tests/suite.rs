@@ -64,6 +64,8 @@ mod recap_cli;
 mod recovery;
 #[path = "suite/sealed.rs"]
 mod sealed;
+#[path = "suite/signed_refusals.rs"]
+mod signed_refusals;
 #[path = "suite/spec.rs"]
 mod spec;
 #[path = "suite/spec_cli.rs"]

@@ -89,6 +89,7 @@ pub fn founding(units: &UnitRegister, contests: &ContestRegister) -> Vec<u8> {
         log_keys: vec![LogKey { from: 0, until: None, vkey: vkey(ORIGIN) }],
         previous: None,
         reason: None,
+        refusal_key: None,
         registers: Registers {
             contests: file(contests.sha256(), contests.bytes()),
             units: file(units.sha256(), units.bytes()),

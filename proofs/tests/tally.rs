@@ -8,6 +8,7 @@ mod tally {
     mod breaches;
     mod canonical;
     mod chains;
+    mod false_refusals;
     mod form;
     mod generated;
     mod histories;

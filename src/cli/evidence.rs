@@ -64,6 +64,10 @@ const fn why(conviction: &Conviction) -> &'static str {
             "The checkpoint carries a valid signature of the log, the entries are proved to be in \
              its\ntree, and no log that keeps the rules holds them."
         }
+        Conviction::FalseRefusal { .. } => {
+            "The refusal carries a valid signature by the key that the log's manifest names, and \
+             what is\nproved beside it says otherwise."
+        }
         _ => "Both checkpoints carry valid signatures of the log, and at most one can be true.",
     }
 }
@@ -91,6 +95,12 @@ fn described(conviction: &Conviction) -> Value {
         Conviction::BrokenChain { entries, breach, .. } => {
             object["detail"] = json!(breach.to_string());
             ("entries", entries.iter().map(|(index, leaf)| entry(*index, leaf)).collect())
+        }
+        Conviction::FalseRefusal { code, leaf, judged, lie, .. } => {
+            object["detail"] = json!(lie.to_string());
+            object["code"] = json!(code);
+            object["leaf"] = json!(leaf);
+            ("heads", [head(judged.size, &judged.root)].to_vec())
         }
         _ => return object,
     };

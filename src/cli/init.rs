@@ -9,7 +9,9 @@ use clap::Args;
 use jejak_proofs::{
     merkle::{Hash, leaf_hash},
     note::{CosigningKey, KeyKind, Policy, SigningKey, VerifierKey, Window, WitnessLine},
-    tally::{Body, ContestRegister, Entry, REGISTER_LEN_MAX, ROOT_ROLE, UnitRegister},
+    tally::{
+        Body, ContestRegister, Entry, REGISTER_LEN_MAX, ROOT_ROLE, UnitRegister, refusal_key_name,
+    },
 };
 use serde_json::json;
 
@@ -17,7 +19,7 @@ use super::{
     exit::{Exit, Failure},
     files::{self, HeldKey},
     key,
-    manifest::{self, Built, RuleArgs},
+    manifest::{self, Built, Keys, RuleArgs},
     output::Output,
     serve::LISTEN_DEFAULT,
     sign,
@@ -58,6 +60,9 @@ pub struct InitArgs {
     /// The private ML-DSA-44 key of the log, if the manifest names one.
     #[arg(long, value_name = "FILE", requires = "manifest")]
     log_pq_key: Option<PathBuf>,
+    /// The private key that signs the log's refusals, if the manifest names one.
+    #[arg(long, value_name = "FILE", requires = "manifest")]
+    refusal_key: Option<PathBuf>,
     /// A witness that the policy lists: its name there, its vkey, and where it answers. Repeatable.
     #[arg(
         long = "witness", value_name = "\"NAME VKEY URL\"", requires = "quorum",
@@ -90,6 +95,8 @@ struct Beginning {
     log_key: HeldKey,
     /// The log's ML-DSA-44 key; none if a manifest from elsewhere names none.
     log_pq_key: Option<CosigningKey>,
+    /// The key that signs refusals; none if a manifest from elsewhere names none.
+    refusal_key: Option<SigningKey>,
     /// Made here only where one pair of hands holds everything.
     root_key: Option<SigningKey>,
     manifest: String,
@@ -266,6 +273,9 @@ fn write_keys(dir: &Path, beginning: &Beginning) -> Result<(), Failure> {
         files::write_cosigning_key(&file, key)?;
         bind(&mark_of(&file), &key.verifier())?;
     }
+    if let Some(key) = &beginning.refusal_key {
+        files::write_key(&dir.join("refusal"), key)?;
+    }
     Ok(())
 }
 
@@ -288,14 +298,17 @@ fn fresh(args: &InitArgs) -> Result<Beginning, Failure> {
     let log_key = key::generate(origin)?;
     let log_pq_key = key::generate_cosigning(origin, KeyKind::MlDsa44)?;
     let root_key = key::generate(&format!("{ROOT_ROLE}/{}", registers.top()))?;
+    let refusal_key = key::generate(&refusal_key_name(origin))?;
     let roots = [root_key.verifier()];
     let log_keys = [log_key.verifier(), log_pq_key.verifier()];
+    let refusal = refusal_key.verifier();
+    let keys = Keys { log: &log_keys, refusal: Some(&refusal), roots: &roots };
     let Built { manifest, units, contests } =
-        manifest::build(origin, &args.rules, registers, &log_keys, &roots, 1)?;
+        manifest::build(origin, &args.rules, registers, &keys, 1)?;
     let manifest = Body::Manifest(Box::new(manifest)).sign(&[&root_key]);
     let (log_pq_key, root_key) = (Some(log_pq_key), Some(root_key));
-    let log_key = HeldKey::from(log_key);
-    Ok(Beginning { log_key, log_pq_key, root_key, manifest, units, contests })
+    let (log_key, refusal_key) = (HeldKey::from(log_key), Some(refusal_key));
+    Ok(Beginning { log_key, log_pq_key, refusal_key, root_key, manifest, units, contests })
 }
 
 /// Takes a manifest that was signed elsewhere, and the registers that it names.
@@ -316,6 +329,8 @@ fn given(args: &InitArgs, manifest: &Path, key_file: &Path) -> Result<Beginning,
     }
     let log_pq_key = args.log_pq_key.as_deref().map(files::read_cosigning_key).transpose()?;
     check_pq_key(&entry, log_pq_key.as_ref())?;
+    let refusal_key = args.refusal_key.as_deref().map(files::read_private_key).transpose()?;
+    check_refusal_key(&entry, refusal_key.as_ref())?;
     let units = register(&args.rules.units)?;
     UnitRegister::parse(units.as_bytes())
         .map_err(|error| Failure::config(format!("{}: {error}", args.rules.units.display())))?;
@@ -324,7 +339,24 @@ fn given(args: &InitArgs, manifest: &Path, key_file: &Path) -> Result<Beginning,
     ContestRegister::parse(contests.as_bytes())
         .map_err(|error| Failure::config(format!("{}: {error}", contest_file.display())))?;
     let (root_key, manifest) = (None, manifest_text);
-    Ok(Beginning { log_key, log_pq_key, root_key, manifest, units, contests })
+    Ok(Beginning { log_key, log_pq_key, refusal_key, root_key, manifest, units, contests })
+}
+
+/// Demands the key for refusals that a manifest names, and no other.
+fn check_refusal_key(manifest: &Entry, key: Option<&SigningKey>) -> Result<(), Failure> {
+    let Body::Manifest(body) = manifest.body() else { return Ok(()) };
+    match (key.map(|key| key.verifier().to_string()), body.refusal_key.as_deref()) {
+        (None, None) => Ok(()),
+        (Some(vkey), Some(named)) if vkey == named => Ok(()),
+        (None, Some(_)) => {
+            let message = "the manifest names a key that signs the log's refusals";
+            Err(Failure::config(message).next("pass its file with --refusal-key"))
+        }
+        (Some(_), _) => {
+            let message = "the manifest does not name the key of --refusal-key in `refusal_key`";
+            Err(Failure::config(message).next("pass the key that it names, or none"))
+        }
+    }
 }
 
 /// Demands the ML-DSA-44 key of the log that a manifest names for its first tree, and no other.

@@ -48,6 +48,9 @@ struct BuildArgs {
     /// vkeys of the log, Ed25519 first, then ML-DSA-44; their name is the origin.
     #[arg(long = "log-key", value_name = "VKEY", required = true)]
     log_keys: Vec<String>,
+    /// vkey of the key that signs the log's refusals, named `<origin>/refusal`.
+    #[arg(long, value_name = "VKEY")]
+    refusal_key: Option<String>,
     /// vkeys of the root keys, named `root/<unit>`.
     #[arg(long = "root", value_name = "VKEY", required = true)]
     roots: Vec<String>,
@@ -107,7 +110,9 @@ fn write(args: &BuildArgs, output: &Output) -> Result<Exit, Failure> {
     let log_keys = args.log_keys.iter().map(vkey).collect::<Result<Vec<_>, _>>()?;
     let roots = args.roots.iter().map(vkey).collect::<Result<Vec<_>, _>>()?;
     let registers = read_registers(&args.rules)?;
-    let built = build(&args.origin, &args.rules, registers, &log_keys, &roots, args.threshold)?;
+    let refusal_key = args.refusal_key.as_ref().map(vkey).transpose()?;
+    let keys = Keys { log: &log_keys, refusal: refusal_key.as_ref(), roots: &roots };
+    let built = build(&args.origin, &args.rules, registers, &keys, args.threshold)?;
     files::make_dir(&args.out)?;
     let text = Body::Manifest(Box::new(built.manifest)).text();
     let json = text.split_once('\n').map_or("", |(_, json)| json);
@@ -180,13 +185,19 @@ pub fn read_registers(rules: &RuleArgs) -> Result<ReadRegisters, Failure> {
     Ok(ReadRegisters { units, register, contests })
 }
 
+/// The public keys that a manifest names.
+pub struct Keys<'a> {
+    pub log: &'a [VerifierKey],
+    pub refusal: Option<&'a VerifierKey>,
+    pub roots: &'a [VerifierKey],
+}
+
 /// Makes the first manifest of a log: the default rules, with what the arguments change.
 pub fn build(
     origin: &str,
     rules: &RuleArgs,
     registers: ReadRegisters,
-    log_keys: &[VerifierKey],
-    roots: &[VerifierKey],
+    keys: &Keys<'_>,
     threshold: u32,
 ) -> Result<Built, Failure> {
     let ReadRegisters { units, register, contests } = registers;
@@ -201,7 +212,7 @@ pub fn build(
         true => station_kinds(&register, &levels),
         false => rules.station_kinds.clone(),
     };
-    let mut roots: Vec<&VerifierKey> = roots.iter().collect();
+    let mut roots: Vec<&VerifierKey> = keys.roots.iter().collect();
     roots.sort_by(|a, b| (a.name(), a.id()).cmp(&(b.name(), b.id())));
     let file =
         |text: &String| FileRef { bytes: text.len() as u64, sha256: sha256(text.as_bytes()) };
@@ -213,12 +224,14 @@ pub fn build(
         genesis: None,
         levels: levels.clone(),
         log: origin.into(),
-        log_keys: log_keys
+        log_keys: keys
+            .log
             .iter()
             .map(|key| LogKey { from: 0, until: None, vkey: key.to_string().into() })
             .collect(),
         previous: None,
         reason: None,
+        refusal_key: keys.refusal.map(|key| key.to_string().into()),
         registers: Registers { contests: file(&contests), units: file(&units) },
         roles: default_roles(&levels),
         root_keys: roots.iter().map(|key| key.to_string().into()).collect(),

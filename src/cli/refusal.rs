@@ -1,9 +1,55 @@
 //! What the log's refusals mean, in our own words: of an answer nothing is shown but its code.
 
-use jejak_proofs::tally::{Body, Entry, Field, ROOT_ROLE};
+use std::path::Path;
 
-use super::exit::{Exit, Failure};
+use jejak_proofs::{
+    evidence::SignedRefusal,
+    tally::{Body, Entry, Field, ROOT_ROLE},
+};
+use serde_json::json;
+
+use super::{
+    exit::{Exit, Failure},
+    files,
+    output::Output,
+};
 use crate::{client::Refusal, server::problem};
+
+/// Keeps what the log signed about this entry, if it did: it holds the log to what it said.
+/// Whether the key is the log's shows with its manifest.
+pub fn keep(refusal: &Refusal, entry: &Entry, file: &Path) -> Option<String> {
+    let signed = SignedRefusal::parse(refusal.refusal.as_deref()?.as_bytes()).ok()?;
+    let said = signed.body();
+    let same_code = Some(said.code.as_str()) == refusal.code.as_deref();
+    if said.leaf != entry.leaf() || !same_code {
+        return None;
+    }
+    // Without room for it the refusal is still what was answered.
+    files::write(file, signed.to_string().as_bytes()).ok()?;
+    Some(file.display().to_string())
+}
+
+/// Shows what a signed refusal says.
+pub fn show(path: &Path, bytes: &[u8], output: &Output) -> Result<Exit, Failure> {
+    let refusal = SignedRefusal::parse(bytes)
+        .map_err(|error| Failure::new(Exit::Failure, format!("{}: {error}", path.display())))?;
+    let said = refusal.body();
+    output.result(
+        || {
+            format!(
+                "a refusal by {}: {} after {} entries, of {}\nWhether the log's key signed it \
+                 shows with the manifest that names the key: evidence against a false\none holds \
+                 both.",
+                said.log,
+                explain(Some(said.code.as_str())),
+                said.size,
+                said.leaf
+            )
+        },
+        &json!({"kind": "refusal", "said": said}),
+    );
+    Ok(Exit::Ok)
+}
 
 /// The sentence of SPEC.md, "Errors", for a code.
 pub fn sentence(code: &str) -> Option<&'static str> {
@@ -42,7 +88,7 @@ pub fn is_judgement(refusal: &Refusal) -> bool {
 pub fn failure(refusal: &Refusal, entry: &Entry) -> Failure {
     let code = refusal.code.as_deref();
     let failure = Failure::new(Exit::Failure, format!("the log refused: {}", explain(code)));
-    if let Some(head) = refusal.head {
+    if let Some(head) = &refusal.head {
         return failure.next(format!(
             "read entry {}; a revision has \"seq\":{} and \"prev\":\"{}\"",
             head.index,
@@ -108,6 +154,7 @@ mod tests {
             code: Some(code.into()),
             head: None,
             retry_after: None,
+            refusal: None,
             tlog_size: None,
         };
         for (status, code) in [(400, "malformed"), (409, "conflict"), (422, "invalid_unit")] {

@@ -135,7 +135,10 @@ pub fn open(dir: &Path, options: &Options) -> Result<Log, Failure> {
     note.extend(there("log-next").map(held).transpose()?);
     let dated = [there("log-pq"), there("log-pq-next")].into_iter().flatten();
     let timestamped = dated.map(|path| files::read_cosigning_key(&path));
-    let keys = LogKeys { note, timestamped: timestamped.collect::<Result<_, _>>()? };
+    let timestamped = timestamped.collect::<Result<_, _>>()?;
+    let refusals = [there("refusal"), there("refusal-next")].into_iter().flatten();
+    let refusals = refusals.map(|path| files::read_private_key(&path)).collect::<Result<_, _>>()?;
+    let keys = LogKeys { note, timestamped, refusals };
     Log::open(dir, keys, options).map_err(|error| cannot_open(dir, &error))
 }
 

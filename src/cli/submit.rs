@@ -196,7 +196,7 @@ pub fn send(
 ) -> Result<Exit, Failure> {
     let fetch = place.fetch()?;
     let sent = client::submit(&fetch, &place.policy, entry.bytes(), witnessed, place.patience);
-    let submitted = sent.map_err(|error| refused(error, entry, kept.and_then(|kept| kept.note)))?;
+    let submitted = sent.map_err(|error| refused(error, entry, kept))?;
     let proof = kept.map(|kept| kept.proof);
     if let Some(proof) = proof {
         files::write(proof, &submitted.receipt.to_bytes())?;
@@ -237,12 +237,16 @@ pub fn send(
     Ok(Exit::Ok)
 }
 
-fn refused(error: SubmitError, entry: &Entry, note: Option<&Path>) -> Failure {
+fn refused(error: SubmitError, entry: &Entry, kept: Option<&Kept<'_>>) -> Failure {
     match error {
         SubmitError::Fetch(FetchError::Refused(refusal)) if refusal.status < 429 => {
-            let failure = refusal::failure(&refusal, entry);
+            let mut failure = refusal::failure(&refusal, entry);
+            let file = kept.map(|kept| kept.proof.with_extension("refusal"));
+            if let Some(file) = file.and_then(|file| refusal::keep(&refusal, entry, &file)) {
+                failure.message += &format!("; signed in {file}");
+            }
             match refusal::is_judgement(&refusal) {
-                true => not_logged(failure, note),
+                true => not_logged(failure, kept.and_then(|kept| kept.note)),
                 false => failure,
             }
         }

@@ -14,7 +14,7 @@ use super::{
     exit::{Exit, Failure},
     files::{self, PolicyArg, StrictArg},
     output::Output,
-    recap,
+    recap, refusal,
 };
 use crate::client::SubmitError;
 
@@ -54,6 +54,7 @@ enum Kind {
     Receipt,
     Recap,
     Evidence,
+    Refusal,
     Policy,
     Other,
 }
@@ -69,6 +70,7 @@ impl Kind {
         };
         match lines.next().unwrap_or_default() {
             b"jejak/evidence/v1" => Self::Evidence,
+            b"jejak/refusal/v1" => Self::Refusal,
             b"c2sp.org/tlog-proof@v1" => Self::Receipt,
             b"jejak/recap-proof/v1" => Self::Recap,
             line if line.starts_with(b"jejak/") => Self::Entry,
@@ -271,6 +273,7 @@ fn one(args: &VerifyArgs, file: &Read<'_>, output: &Output) -> Result<Exit, Fail
     match file.kind {
         Kind::Entry => one_entry(args, file, output),
         Kind::Evidence => evidence::verify(file.path, &file.bytes, &policy(args)?, output),
+        Kind::Refusal => refusal::show(file.path, &file.bytes, output),
         Kind::Policy => match Policy::parse_bytes(&file.bytes) {
             Ok(policy) => show_policy(&policy, &file.bytes, output),
             Err(error) => Err(file.failure(Exit::Config, error)),

@@ -133,9 +133,11 @@ pub struct Refusal {
     /// The stable code, `[a-z_]` and digits only; `None` from a server that is no log.
     pub code: Option<Box<str>>,
     /// The head of the chain, in a conflict; `None` also if the chain is empty.
-    pub head: Option<Head>,
+    pub head: Option<Box<Head>>,
     /// When to try again, as the server asked.
     pub retry_after: Option<Duration>,
+    /// The same, signed by the log's key for refusals, as it is: nothing of it is checked.
+    pub refusal: Option<Box<str>>,
     /// The body of a `text/x.tlog.size`, as it is: how a witness answers 409.
     pub tlog_size: Option<Box<str>>,
 }
@@ -414,7 +416,9 @@ fn refusal(response: Response<Body>) -> Refusal {
     struct Problem {
         code: Box<str>,
         #[serde(default)]
-        head: Option<Head>,
+        head: Option<Box<Head>>,
+        #[serde(default)]
+        refusal: Option<Box<str>>,
     }
     let (parts, body) = response.into_parts();
     let retry_after = text(&parts.headers, header::RETRY_AFTER.as_str());
@@ -428,7 +432,8 @@ fn refusal(response: Response<Body>) -> Refusal {
     let problem = problem.filter(|problem| is_code(&problem.code));
     Refusal {
         status: parts.status.as_u16(),
-        head: problem.as_ref().and_then(|problem| problem.head),
+        head: problem.as_ref().and_then(|problem| problem.head.clone()),
+        refusal: problem.as_ref().and_then(|problem| problem.refusal.clone()),
         code: problem.map(|problem| problem.code),
         retry_after: retry_after.and_then(|s| s.parse().ok()).map(Duration::from_secs),
         tlog_size,

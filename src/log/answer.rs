@@ -61,29 +61,40 @@ pub struct Rejection {
     /// What it means, without a byte of the entry.
     pub detail: String,
     /// The head of the chain, for `conflict`; `None` for a chain without one.
-    pub head: Option<ChainHead>,
+    pub head: Option<Box<ChainHead>>,
+    /// The same, signed by the log's key for refusals, where one is due.
+    pub refusal: Option<Box<str>>,
+    /// Entries before it when the ledger judged it; `None` if it was not asked.
+    pub(super) judged_at: Option<u64>,
 }
 
 impl Rejection {
     /// The key of the log must not sign the tree that the entry would make.
     pub(super) fn beyond_key() -> Self {
         let detail = "the log's key signs no tree that large: try again later".to_owned();
-        Self { code: UNAVAILABLE, detail, head: None }
+        Self { code: UNAVAILABLE, detail, head: None, refusal: None, judged_at: None }
     }
 
     pub(super) fn batch_too_large() -> Self {
         let detail = "a batch has at most 1,000 entries and 4 MiB".to_owned();
-        Self { code: Refusal::TooLarge.code(), detail, head: None }
+        let code = Refusal::TooLarge.code();
+        Self { code, detail, head: None, refusal: None, judged_at: None }
+    }
+
+    /// The refusal of an entry that the ledger judged after `size` others.
+    pub(super) fn judged(refusal: &Refusal, size: u64) -> Self {
+        Self { judged_at: Some(size), ..Self::from(refusal) }
     }
 }
 
 impl From<&Refusal> for Rejection {
     fn from(refusal: &Refusal) -> Self {
         let head = match refusal {
-            Refusal::Conflict { head } => *head,
+            Refusal::Conflict { head } => head.map(Box::new),
             _ => None,
         };
-        Self { code: refusal.code(), detail: refusal.to_string(), head }
+        let (code, detail) = (refusal.code(), refusal.to_string());
+        Self { code, detail, head, refusal: None, judged_at: None }
     }
 }
 

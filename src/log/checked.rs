@@ -88,7 +88,7 @@ impl View {
     }
 
     /// The tree of `size` entries, at most as many as this one has, which must extend it.
-    fn head_at(&self, objects: &Objects, size: u64) -> Result<TreeHead, ReadError> {
+    pub(super) fn head_at(&self, objects: &Objects, size: u64) -> Result<TreeHead, ReadError> {
         if size == self.head.size {
             return Ok(self.head);
         }

@@ -1,12 +1,15 @@
 //! What `log.json` says about a log: where to find what, not to be trusted without the policy.
 
+use std::sync::PoisonError;
+
 use jejak_proofs::{
     merkle::{ENTRY_LEN_MAX, Hash},
     tally::{Body, Entry},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
+use super::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, Log};
 
 /// The content of `log.json`. Fields stand in bytewise order of their names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +56,21 @@ pub struct ManifestInForce {
     pub units: Hash,
     /// Its version.
     pub version: u32,
+}
+
+impl Log {
+    /// What `log.json` says: where to find what, not to be trusted without the policy.
+    pub fn describe(&self) -> Value {
+        let manifest = self.0.manifest.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let description = Description {
+            limits: Limits::OURS,
+            manifest,
+            origin: self.origin().to_owned(),
+            policy: self.0.policy_text.clone(),
+            vkeys: self.policy().log_keys(self.origin()).iter().map(ToString::to_string).collect(),
+        };
+        serde_json::to_value(description).expect("a description is text and numbers")
+    }
 }
 
 impl Description {

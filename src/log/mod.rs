@@ -18,6 +18,7 @@ mod pool;
 mod read_only;
 mod rebuild;
 mod recovery;
+mod refuser;
 mod registers;
 mod sealed;
 mod sequencer;
@@ -41,7 +42,6 @@ use jejak_proofs::{
     note::{Policy, Receipt, UnverifiedCheckpoint},
     tally::KeyBook,
 };
-use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
 pub use jejak_proofs::tally::ChainHead;
@@ -51,6 +51,7 @@ use self::{
     endorse::Endorsement,
     pool::{Pool, Submission},
     recovery::Without,
+    refuser::Refuser,
     registers::Registers,
     sequencer::Stats,
     view::View,
@@ -105,6 +106,8 @@ struct Shared {
     /// The manifest in force: index of its entry, and what `log.json` says about it. Always known
     /// where a sequencer runs.
     manifest: RwLock<Option<ManifestInForce>>,
+    /// Signs refusals.
+    refuser: Refuser,
     stats: Mutex<Stats>,
     /// Whether entries found room on disk when that was last asked. Written by the sequencer alone.
     has_room: AtomicBool,
@@ -191,13 +194,16 @@ impl Log {
     /// # Errors
     /// Fails if the log refuses the entry, or cannot take any.
     pub async fn submit(&self, entry: Bytes) -> Result<Logged, SubmitError> {
-        let sequenced = self.sequence(vec![entry]).await?;
-        let result = sequenced.results.into_iter().next().ok_or(SubmitError::Unavailable)?;
-        let item = result.map_err(SubmitError::Rejected)?;
+        let bytes = entry.clone();
+        let Sequenced { results, view } = self.sequence(vec![entry]).await?;
+        let item = match results.into_iter().next().ok_or(SubmitError::Unavailable)? {
+            Ok(item) => item,
+            Err(rejection) => return Err(self.signed(bytes, rejection, view).await),
+        };
         let BatchItem { index, leaf, flags, new } = item;
-        let plan = Plan::inclusion(sequenced.view.head.size, index);
+        let plan = Plan::inclusion(view.head.size, index);
         let receipt = self
-            .off_reactor(sequenced.view, plan.as_ref().ok(), move |log, view| {
+            .off_reactor(view, plan.as_ref().ok(), move |log, view| {
                 log.receipt_under(view, (&view.checkpoint, view.head), index, Some(leaf))
             })
             .await?
@@ -477,19 +483,6 @@ impl Log {
     /// A register file by its hash: every reader gets the same memory.
     pub fn register(&self, sha256: &Hash) -> Result<Option<Bytes>, ReadError> {
         Ok(self.0.registers.get(&self.0.objects, sha256)?)
-    }
-
-    /// What `log.json` says: where to find what, not to be trusted without the policy.
-    pub fn describe(&self) -> Value {
-        let manifest = self.0.manifest.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let description = Description {
-            limits: Limits::OURS,
-            manifest,
-            origin: self.origin().to_owned(),
-            policy: self.0.policy_text.clone(),
-            vkeys: self.policy().log_keys(self.origin()).iter().map(ToString::to_string).collect(),
-        };
-        serde_json::to_value(description).expect("a description is text and numbers")
     }
 
     /// How the log is doing.

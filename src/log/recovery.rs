@@ -28,6 +28,7 @@ use super::{
     integrate::integrate,
     pool::Pool,
     rebuild::{edge_at, tile_prefix},
+    refuser::Refuser,
     registers::Registers,
     sealed::SealedView,
     sequencer::{Fatal, Sequencer, Stats},
@@ -164,7 +165,8 @@ impl From<Fatal> for OpenError {
     }
 }
 
-pub(super) fn open(dir: &Path, keys: LogKeys, options: &Options) -> Result<Log, OpenError> {
+pub(super) fn open(dir: &Path, mut keys: LogKeys, options: &Options) -> Result<Log, OpenError> {
+    let refusals = std::mem::take(&mut keys.refusals);
     let (policy, policy_text) = read_policy(&dir.join("policy"))?;
     let signers = Signers::new(keys, &policy)?;
     let origin = signers.origin().to_owned();
@@ -186,6 +188,8 @@ pub(super) fn open(dir: &Path, keys: LogKeys, options: &Options) -> Result<Log, 
     let opened = Opened { origin, log_dir, policy_text, endorsement, objects, view };
     let Ready { shared, ledger, snapshot, sealed } = opened.start(genesis, saved, &signers)?;
     window::put_checkpoint(&shared, &ledger, &signers, published)?;
+    shared.refuser.begin(refusals);
+    ledger.election().into_iter().for_each(|election| shared.refuser.follow(election));
     let never = ledger.sealed().is_none();
     let mut sequencer = Sequencer {
         signers,
@@ -489,6 +493,7 @@ impl Opened {
             leaves: RwLock::new(leaves),
             keys: RwLock::new(keys),
             manifest: RwLock::new(manifest),
+            refuser: Refuser::default(),
             stats: Mutex::new(Stats::default()),
             has_room: AtomicBool::new(true),
             key_ended: AtomicBool::new(false),

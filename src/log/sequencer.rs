@@ -365,7 +365,7 @@ impl Sequencer {
             Ok(outcome) => outcome,
             Err(refusal) => {
                 let refusal = self.name_duplicate(refusal, checked.entry(), admitted)?;
-                return Ok(Err(Rejection::from(&refusal)));
+                return Ok(Err(Rejection::judged(&refusal, self.ledger.size())));
             }
         };
         let index = first + admitted.entries.len() as u64;
@@ -490,6 +490,7 @@ impl Sequencer {
         }
         if let Some(manifest) = admitted.manifest {
             *shared.manifest.write().unwrap_or_else(PoisonError::into_inner) = Some(manifest);
+            self.ledger.election().into_iter().for_each(|election| shared.refuser.follow(election));
         }
         Ok(view)
     }

@@ -21,11 +21,13 @@ pub struct LogKeys {
     pub note: Vec<Arc<dyn NoteSigner>>,
     /// Add a line with a time to sealed ones (C2SP tlog-cosignature).
     pub timestamped: Vec<CosigningKey>,
+    /// Sign refusals, while the manifest in force names them.
+    pub refusals: Vec<SigningKey>,
 }
 
 impl From<SigningKey> for LogKeys {
     fn from(key: SigningKey) -> Self {
-        Self { note: vec![Arc::new(key)], timestamped: Vec::new() }
+        Self { note: vec![Arc::new(key)], timestamped: Vec::new(), refusals: Vec::new() }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Bundles are fetched while the entries before them are judged. Leaf hashes under the followed
 //! head are known by then, so every entry is checked against its own before anything else.
 
+mod convict;
 mod meaning;
 mod saved;
 
@@ -13,7 +14,7 @@ use std::{
 
 use jejak_proofs::{
     merkle::{BundleId, Hash, TILE_WIDTH, leaf_hash, parse_bundle},
-    note::VerifierKey,
+    note::{Policy, VerifierKey},
     tally::{
         Body, CheckedEntry, ContestRegister, Entry, FileRef, Ledger, Manifest, REGISTER_LEN_MAX,
         Refusal, STATE_GAP_MAX, Tally, UnitRegister,
@@ -21,7 +22,10 @@ use jejak_proofs::{
 };
 use rayon::prelude::*;
 
-use self::meaning::Readings;
+use self::{
+    convict::{Case, Convict},
+    meaning::Readings,
+};
 use super::{
     Monitor, PollError, Watch,
     documents::Documents,
@@ -73,12 +77,14 @@ pub(super) struct Auditor {
     /// Entries in the newest snapshot.
     saved: u64,
     searches: u32,
+    convict: Convict,
     old_bundles: VecDeque<(u64, Vec<u8>)>,
 }
 
 /// Where entries and what is remembered of them come from.
 struct Reach<'a, S> {
     source: &'a S,
+    policy: &'a Policy,
     memory: &'a Memory,
 }
 
@@ -124,7 +130,7 @@ impl<S: Source> Monitor<'_, S> {
         (watch.progress)(self.memory.audited(), size);
         for chunk in chunks {
             let mut findings = Vec::new();
-            let reach = Reach { source: self.source, memory: &self.memory };
+            let reach = Reach { source: self.source, policy: self.policy, memory: &self.memory };
             let done = chunk
                 .map_err(AuditError::Serve)
                 .and_then(|bundles| auditor.judge_any(&bundles, &reach, &mut findings));
@@ -295,8 +301,9 @@ impl Auditor {
         }
         let (checked, outcome) = match applied {
             Ok(applied) => applied,
-            Err(refusal) => return self.refused(item, refusal, reach.memory, findings),
+            Err(refusal) => return self.refused(item, &refusal, reach, findings),
         };
+        self.convict.note(item.index, checked.entry());
         match checked.entry().body() {
             Body::Manifest(manifest) => {
                 self.manifest = item.bytes.to_vec();
@@ -316,14 +323,14 @@ impl Auditor {
     fn refused(
         &mut self,
         item: &Item<'_>,
-        refusal: Refusal,
-        memory: &Memory,
+        refusal: &Refusal,
+        reach: &Reach<'_, impl Source>,
         findings: &mut Vec<Finding>,
     ) -> Result<(), AuditError> {
         self.ledger.skip();
         self.searches += 1;
         let double = match self.searches <= DOUBLE_SEARCHES_MAX {
-            true => memory.index_of(item.leaf, item.index)?,
+            true => reach.memory.index_of(item.leaf, item.index)?,
             false => None,
         };
         let rule = match refusal {
@@ -335,7 +342,9 @@ impl Auditor {
             Some(first) => format!("the same entry stands at {first}"),
             None => format!("{} ({refusal})", refusal.code()),
         };
-        findings.push(item.finding(rule, detail));
+        let case = Case { item, refusal, double, ledger: &self.ledger };
+        let evidence = self.convict.write(&case, reach)?;
+        findings.push(Finding { evidence, ..item.finding(rule, detail) });
         Ok(())
     }
 

@@ -184,7 +184,9 @@ pub struct Problem {
     /// What the ledger said, which is more than the code's own sentence.
     detail: Cow<'static, str>,
     /// The head of the chain, in a conflict only.
-    head: Option<ChainHead>,
+    head: Option<Box<ChainHead>>,
+    /// The same, signed.
+    refusal: Option<Box<str>>,
     /// For the operator alone.
     cause: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -212,6 +214,8 @@ pub(super) struct Body<'a> {
     /// The outer option: only a conflict has the member; the inner one: an empty chain has no head.
     #[serde(skip_serializing_if = "Option::is_none")]
     head: Option<Option<Head>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -245,7 +249,7 @@ impl Problem {
     /// The body, of an answer or in a line of a batch's answer.
     pub(super) fn body(&self) -> Body<'_> {
         let status = self.code.status();
-        let head = |head: ChainHead| Head { index: head.index, leaf: head.leaf, seq: head.seq };
+        let head = |head: &ChainHead| Head { index: head.index, leaf: head.leaf, seq: head.seq };
         Body {
             // RFC 9457, Section 4.2.1: no type beyond the status, whose phrase is then the title.
             r#type: "about:blank",
@@ -253,7 +257,8 @@ impl Problem {
             status: status.as_u16(),
             code: self.code.as_str(),
             detail: &self.detail,
-            head: (self.code == Code::Conflict).then(|| self.head.map(head)),
+            head: (self.code == Code::Conflict).then(|| self.head.as_deref().map(head)),
+            refusal: self.refusal.as_deref(),
         }
     }
 }
@@ -296,7 +301,7 @@ impl From<BodyError> for Problem {
 
 impl From<Code> for Problem {
     fn from(code: Code) -> Self {
-        Self { code, detail: code.detail().into(), head: None, cause: None }
+        Self { code, detail: code.detail().into(), head: None, refusal: None, cause: None }
     }
 }
 
@@ -304,8 +309,8 @@ impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         match Code::of(rejection.code) {
             Some(code) => {
-                let Rejection { detail, head, .. } = rejection;
-                Self { code, detail: detail.into(), head, cause: None }
+                let Rejection { detail, head, refusal, .. } = rejection;
+                Self { code, detail: detail.into(), head, refusal, cause: None }
             }
             None => Self::internal(UnknownCode(rejection.code)),
         }

@@ -230,6 +230,7 @@ fn manifest(root: &SigningKey, key: &SigningKey, units: &[u8], contests: &[u8]) 
         log_keys: vec![LogKey { from: 0, until: None, vkey: key.verifier().to_string().into() }],
         previous: None,
         reason: None,
+        refusal_key: None,
         registers: Registers { contests: file(contests), units: file(units) },
         roles: vec![role],
         root_keys: vec![root.verifier().to_string().into()],

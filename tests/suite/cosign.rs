@@ -427,6 +427,7 @@ async fn sealed_heads_carry_a_line_that_says_when() {
     let keys = || LogKeys {
         note: vec![Arc::new(election.log_key.clone())],
         timestamped: vec![key.clone()],
+        refusals: vec![],
     };
     let open = |directory: &Directory| {
         let options = Options { endorse_every: Duration::from_millis(100), ..SOON };

@@ -447,6 +447,7 @@ fn manifest(
         }],
         previous: None,
         reason: None,
+        refusal_key: None,
         registers: Registers { contests: file(contests), units: file(units) },
         roles: roles.map(role).into(),
         root_keys: vec![root.verifier().to_string().into()],

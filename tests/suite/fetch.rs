@@ -127,7 +127,7 @@ fn a_refusal_is_read_as_far_as_it_is_one() {
     let error = get(vec![answer("409", kind, body.as_bytes())], 9).unwrap_err();
     let refusal = error.refusal().unwrap();
     assert_eq!((refusal.status, refusal.code.as_deref()), (409, Some("conflict")));
-    let head = refusal.head.unwrap();
+    let head = refusal.head.as_deref().unwrap();
     assert_eq!((head.index, head.leaf.to_string(), head.seq), (7, leaf, 3));
     assert!(!error.is_passing());
 
@@ -238,7 +238,7 @@ async fn client_and_server_agree() {
         assert_eq!((found.size, found.body.as_slice()), (Some(5), br#"{"index":1}"#.as_slice()));
         let refused =
             fetch.post(&Post::new("entries", TEXT, &election().rival(3), 100_000)).unwrap_err();
-        let head = refused.refusal().unwrap().head.unwrap();
+        let head = refused.refusal().unwrap().head.as_deref().unwrap();
         assert_eq!((head.index, head.seq), (3, 0));
         assert_eq!(head.leaf.to_string(), jejak_proofs::merkle::leaf_hash(&entry(3)).to_string());
         let missing = fetch.get("entry/99", 100).unwrap_err();

@@ -128,7 +128,7 @@ async fn a_batch_may_hold_a_chain_and_the_first_of_two_rivals_wins() {
     let results = batch(&log, &[rival.clone(), entry.clone(), rival.clone()]).await;
     assert_eq!(results.iter().map(short).collect::<Vec<_>>(), ["n9", "conflict", "k9"]);
     let head = ChainHead { index: 9, leaf: oracle::leaf(&rival), seq: 0 };
-    assert_eq!(results[1].as_ref().unwrap_err().head, Some(head));
+    assert_eq!(results[1].as_ref().unwrap_err().head.as_deref(), Some(&head));
     // Two revisions of one head.
     let one = election().revision(10, 5, oracle::leaf(&chain[4]));
     let late = election().revision(10, 5, oracle::leaf(&chain[3]));
@@ -352,6 +352,7 @@ async fn while_windows_overlap_both_keys_sign() {
     let keys = || LogKeys {
         note: vec![Arc::new(old.clone()), Arc::new(new.clone())],
         timestamped: vec![],
+        refusals: vec![],
     };
     let log = Log::open(directory.path(), keys(), &OPTIONS).unwrap();
     let signed_by = |log: &Log| {

@@ -2,6 +2,8 @@
 
 #[path = "monitor/affairs.rs"]
 mod affairs;
+#[path = "monitor/convict.rs"]
+mod convict;
 #[path = "monitor/election.rs"]
 pub mod election;
 #[path = "monitor/elsewhere.rs"]

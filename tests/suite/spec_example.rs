@@ -115,6 +115,7 @@ fn manifest(log_key: &SigningKey, root: &SigningKey, units: &str, contests: &str
         log_keys: vec![LogKey { from: 0, until: None, vkey: vkey(log_key) }],
         previous: None,
         reason: None,
+        refusal_key: None,
         registers: Registers { contests: file(contests), units: file(units) },
         roles: vec![role("official", true), role("party-witness", false)],
         root_keys: vec![vkey(root)],

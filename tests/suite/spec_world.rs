@@ -117,6 +117,7 @@ pub fn manifest() -> Manifest {
         log_keys: vec![LogKey { from: 0, until: None, vkey: vkey(&log_key()) }],
         previous: None,
         reason: None,
+        refusal_key: None,
         registers: named(&spell(&units(), &contests())),
         roles: vec![role("observer", false, &[]), role("official", true, &["official"])],
         root_keys: roots.iter().map(|root| root.to_string().into()).collect(),

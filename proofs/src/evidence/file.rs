@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::{
     EVIDENCE_ENTRIES_MAX, EVIDENCE_LEN_MAX, Evidence, EvidenceError, EvidencePart, Proven,
-    ProvenEntry,
+    ProvenEntry, SignedRefusal,
 };
 use crate::{
     merkle::Hash,
@@ -38,6 +38,10 @@ struct Body {
     #[serde(skip_serializing_if = "Option::is_none")]
     hashes: Option<Vec<Base64>>,
     kind: Kind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<Bytes>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -56,6 +60,7 @@ enum Kind {
     None,
     BadEntry,
     BrokenChain,
+    FalseRefusal,
     Inconsistent,
     TwoRoots,
 }
@@ -127,7 +132,21 @@ impl Evidence {
 
 impl Body {
     fn read(self) -> Result<Evidence, EvidenceError> {
-        let Self { checkpoint: one, checkpoints: two, entries, hashes: proof, kind } = self;
+        let Self { checkpoint: one, checkpoints: two, entries, hashes: proof, .. } = self;
+        let kind = match (self.kind, self.refusal) {
+            (Kind::FalseRefusal, Some(note)) if two.is_none() && proof.is_none() => {
+                let (Some(one), Some(entries)) = (one, entries) else {
+                    return Err(EvidenceError::Malformed);
+                };
+                let refusal = SignedRefusal::parse(note.as_bytes());
+                let refusal = Box::new(refusal.map_err(EvidenceError::Refusal)?);
+                let refused = self.refused.map(|bytes| bytes.0);
+                let proven = proven(&one, entries)?;
+                return Ok(Evidence::FalseRefusal { proven, refusal, refused });
+            }
+            (kind, None) if self.refused.is_none() => kind,
+            _ => return Err(EvidenceError::Malformed),
+        };
         match (kind, one, two, entries, proof) {
             (Kind::TwoRoots, None, Some([first, second]), None, None) => {
                 let first = checkpoint(&first, EvidencePart::First)?;
@@ -191,6 +210,11 @@ impl fmt::Display for Evidence {
             },
             Self::BadEntry(proven) => of(proven, Kind::BadEntry),
             Self::BrokenChain(proven) => of(proven, Kind::BrokenChain),
+            Self::FalseRefusal { proven, refusal, refused } => Body {
+                refusal: Some(refusal.to_string()),
+                refused: refused.clone().map(Bytes),
+                ..of(proven, Kind::FalseRefusal)
+            },
         };
         let body = format!("{}\n", to_canonical(&body));
         write!(f, "{HEADING}\n{body}")

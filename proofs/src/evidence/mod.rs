@@ -13,6 +13,7 @@
 //! | `inconsistent` | two sizes, both signed, and `hashes` that refute the older root |
 //! | `bad_entry` | an entry in a signed tree that breaks a rule by itself |
 //! | `broken_chain` | two entries in a signed tree that break a rule together |
+//! | `false_refusal` | a signed refusal that entries in a signed tree contradict |
 //!
 //! The `hashes` lead to the newer root, and show that what the newer tree begins with has another
 //! root than the one that was signed for it ([`prefix_roots`](crate::merkle::prefix_roots)). Which
@@ -23,6 +24,7 @@
 mod entries;
 mod file;
 mod heads;
+mod refusal;
 
 use alloc::{
     boxed::Box,
@@ -31,7 +33,10 @@ use alloc::{
 };
 use core::fmt;
 
-pub use self::entries::{EVIDENCE_ENTRIES_MAX, Proven, ProvenEntry};
+pub use self::{
+    entries::{EVIDENCE_ENTRIES_MAX, Proven, ProvenEntry},
+    refusal::{Lie, REFUSAL_LEN_MAX, RefusalBody, RefusalError, RefusalHead, SignedRefusal},
+};
 use crate::{
     merkle::{ConsistencyError, Hash, InclusionError, TreeHead},
     note::{Checkpoint, CheckpointError, Policy, UnverifiedCheckpoint, VerifierKey},
@@ -88,6 +93,9 @@ pub enum EvidenceError {
         /// Which of them, from 0.
         entry: usize,
     },
+    /// A refusal is none, or none of the log.
+    #[error("the refusal: {0}")]
+    Refusal(RefusalError),
     /// What is shown breaks no rule that it could break by itself: an honest log may hold it.
     #[error("the entries break no rule that shows without the others")]
     NoBreach,
@@ -140,6 +148,15 @@ pub enum Evidence {
     /// Two entries, the one of the smaller index first, break a rule together. For two tallies
     /// with one `seq` the manifest in force and a state behind them that names it follow.
     BrokenChain(Proven),
+    /// The log refused something, and its entries say otherwise.
+    FalseRefusal {
+        /// The manifest that names the key, then what contradicts the refusal.
+        proven: Proven,
+        /// The refusal.
+        refusal: Box<SignedRefusal>,
+        /// The entry that was refused, where its bytes contradict the refusal.
+        refused: Option<Vec<u8>>,
+    },
 }
 
 /// What a log is convicted of.
@@ -190,6 +207,19 @@ pub enum Conviction {
         /// What they break.
         breach: Breach,
     },
+    /// It signed a refusal that its own entries contradict.
+    FalseRefusal {
+        /// The log.
+        origin: String,
+        /// The code of the refusal.
+        code: String,
+        /// Leaf hash of what was refused.
+        leaf: Hash,
+        /// The tree that it was judged at, as the refusal says.
+        judged: TreeHead,
+        /// What is false about it.
+        lie: Lie,
+    },
 }
 
 impl Conviction {
@@ -199,7 +229,8 @@ impl Conviction {
             Self::TwoRoots { origin, .. }
             | Self::Inconsistent { origin, .. }
             | Self::BadEntry { origin, .. }
-            | Self::BrokenChain { origin, .. } => origin,
+            | Self::BrokenChain { origin, .. }
+            | Self::FalseRefusal { origin, .. } => origin,
         }
     }
 
@@ -210,6 +241,7 @@ impl Conviction {
             Self::Inconsistent { .. } => "inconsistent",
             Self::BadEntry { .. } => "bad_entry",
             Self::BrokenChain { .. } => "broken_chain",
+            Self::FalseRefusal { .. } => "false_refusal",
         }
     }
 
@@ -218,6 +250,7 @@ impl Conviction {
         match self {
             Self::TwoRoots { .. } | Self::Inconsistent { .. } => "C3",
             Self::BadEntry { breach, .. } | Self::BrokenChain { breach, .. } => breach.rule(),
+            Self::FalseRefusal { lie, .. } => lie.rule(),
         }
     }
 }
@@ -242,6 +275,11 @@ impl fmt::Display for Conviction {
             Self::BrokenChain { origin, size, entries: [(a, _), (b, _)], breach } => write!(
                 f,
                 "{origin} signed a tree of {size} entries with entries {a} and {b}: {breach}"
+            ),
+            Self::FalseRefusal { origin, code, leaf, judged, lie } => write!(
+                f,
+                "{origin} signed that it refused {leaf} with `{code}` after {} entries: {lie}",
+                judged.size
             ),
         }
     }
@@ -334,6 +372,9 @@ impl Evidence {
             }
             Self::BadEntry(proven) => entries::bad_entry(proven, signed),
             Self::BrokenChain(proven) => entries::broken_chain(proven, signed),
+            Self::FalseRefusal { proven, refusal, refused } => {
+                refusal::false_refusal(proven, refusal, refused.as_deref(), signed)
+            }
         }
     }
 
@@ -342,7 +383,9 @@ impl Evidence {
         match self {
             Self::TwoRoots { first, .. } => first.origin(),
             Self::Inconsistent { older, .. } => older.origin(),
-            Self::BadEntry(proven) | Self::BrokenChain(proven) => proven.checkpoint.origin(),
+            Self::BadEntry(proven)
+            | Self::BrokenChain(proven)
+            | Self::FalseRefusal { proven, .. } => proven.checkpoint.origin(),
         }
     }
 }

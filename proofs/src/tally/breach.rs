@@ -125,6 +125,11 @@ impl Placed {
         &self.entry
     }
 
+    /// Whether every line of an entry by a key that this one brings verifies.
+    pub fn lines_hold(&self, of: &Entry) -> bool {
+        self.keys.iter().all(|key| of.signed_by(key) != Some(false))
+    }
+
     /// The key that it brings and that entries name so.
     pub fn key(&self, named: &KeyRef) -> Option<&VerifierKey> {
         self.keys.iter().find(|key| key_ref(key) == *named)
@@ -235,8 +240,7 @@ fn key_ref(key: &VerifierKey) -> KeyRef {
 /// # Errors
 /// [`Breach::Refused`] with `bad_signature` if a line of such a key does not verify.
 pub fn judge_lines(placed: &Placed, giver: &Placed) -> Result<(), Breach> {
-    let fails = giver.keys.iter().any(|key| placed.entry.signed_by(key) == Some(false));
-    fair(!fails, refused(Refusal::BadSignature))
+    fair(giver.lines_hold(&placed.entry), refused(Refusal::BadSignature))
 }
 
 /// Judges two entries of one log, the earlier one first.

@@ -1,6 +1,6 @@
 //! The manifest: the rules of one election, and the registers that they refer to.
 
-use alloc::{boxed::Box, collections::BTreeSet, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeSet, format, string::String, sync::Arc, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     merkle::Hash,
-    note::{VerifierKey, Window},
+    note::{KeyKind, VerifierKey, Window},
 };
 
 /// Most root keys; the limit of signature lines of one entry.
@@ -47,6 +47,9 @@ pub struct Manifest {
     pub previous: Option<Hash>,
     /// Why it changes; null in entry 0.
     pub reason: Option<ManifestReason>,
+    /// The vkey that signs refusals, named `<origin>/refusal`; absent if the log signs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal_key: Option<Box<str>>,
     /// The two register files.
     pub registers: Registers,
     /// What each role may do.
@@ -181,7 +184,8 @@ impl Manifest {
         invalid(is_set(&self.rounds) && !self.rounds.is_empty(), Field::Rounds)?;
         invalid(is_set(&self.bases) && !self.bases.is_empty(), Field::Bases)?;
         invalid(self.check_roles(), Field::Roles)?;
-        invalid(self.check_log_keys(), Field::LogKeys)
+        invalid(self.check_log_keys(), Field::LogKeys)?;
+        invalid(self.check_refusal_key(), Field::RefusalKey)
     }
 
     fn check_roles(&self) -> bool {
@@ -199,6 +203,19 @@ impl Manifest {
         !ids.is_empty() && is_set(&ids) && self.roles.iter().all(role)
     }
 
+    /// A key of its own: neither the log's nor a root's.
+    fn check_refusal_key(&self) -> bool {
+        let Some(vkey) = &self.refusal_key else { return true };
+        let own = |key: &VerifierKey| {
+            let others = self.log_keys.iter().map(|key| &key.vkey).chain(&self.root_keys);
+            let mut others = others.filter_map(|vkey| VerifierKey::parse(vkey).ok());
+            others.all(|other| other.public_bytes() != key.public_bytes())
+        };
+        let named = refusal_key_name(&self.log);
+        VerifierKey::parse(vkey)
+            .is_ok_and(|key| key.kind() == KeyKind::Ed25519 && key.name() == named && own(&key))
+    }
+
     fn check_log_keys(&self) -> bool {
         let key = |key: &LogKey| {
             let signs = |k: VerifierKey| k.name() == &*self.log && k.kind().signs_logs();
@@ -207,6 +224,11 @@ impl Manifest {
         };
         (1..=LIST_MAX).contains(&self.log_keys.len()) && self.log_keys.iter().all(key)
     }
+}
+
+/// The name of the key that signs refusals of the log with this origin.
+pub fn refusal_key_name(origin: &str) -> String {
+    format!("{origin}/refusal")
 }
 
 fn is_set<T: Ord>(list: &[T]) -> bool {

@@ -43,7 +43,7 @@ pub use mandate::{
 };
 pub use manifest::{
     Election, FileRef, LIST_MAX, LogKey, Manifest, ManifestReason, ROOT_KEYS_MAX, ROOT_ROLE,
-    Registers, Role,
+    Registers, Role, refusal_key_name,
 };
 pub use recap::{
     Below, ContestRecap, FIXED_COUNTERS, Level, Place, ProvenRecap, ProvenUnit,

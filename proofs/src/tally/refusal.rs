@@ -122,6 +122,9 @@ fields! {
     Reason = "reason" =>
         "null where a revision or a new manifest needs one, or not null where there is none to \
          name; or a withdrawal with numbers",
+    /// Malformed, weak, of another type, misnamed, or a key that signs something else too.
+    RefusalKey = "refusal_key" =>
+        "malformed, weak, not of type 0x01, not named `<origin>/refusal`, or the log's or a root's",
     /// Not at the server, or not fitting the manifest or the tallies that exist.
     Registers = "registers" =>
         "not at the server, or not fitting the manifest or the tallies that are logged",

@@ -9,7 +9,7 @@ use jejak_proofs::tally::*;
 use super::world::*;
 
 /// RFC 6962, Section 2.1, read aloud: the root, and the path of one leaf.
-fn tree(leaves: &[Hash]) -> Hash {
+pub fn tree(leaves: &[Hash]) -> Hash {
     match leaves {
         [leaf] => *leaf,
         _ => {
@@ -33,17 +33,17 @@ fn path(leaves: &[Hash], index: usize) -> Vec<Hash> {
 }
 
 /// A log with these entries, right or wrong.
-struct Crooked {
-    entries: Vec<Vec<u8>>,
+pub struct Crooked {
+    pub entries: Vec<Vec<u8>>,
 }
 
 impl Crooked {
-    fn of(world: &World, more: &[&[u8]]) -> Self {
+    pub fn of(world: &World, more: &[&[u8]]) -> Self {
         let more = more.iter().map(|bytes| bytes.to_vec());
         Self { entries: world.entries.iter().cloned().chain(more).collect() }
     }
 
-    fn proven(&self, indexes: &[usize]) -> Proven {
+    pub fn proven(&self, indexes: &[usize]) -> Proven {
         let leaves: Vec<Hash> = self.entries.iter().map(|entry| leaf_hash(entry)).collect();
         let head = TreeHead { size: leaves.len() as u64, root: tree(&leaves) };
         let checkpoint = Checkpoint::sign(head, &key(ORIGIN)).unwrap();
@@ -65,7 +65,7 @@ impl Crooked {
     }
 
     /// Through the file and back.
-    fn judge(&self, evidence: &Evidence) -> Result<Conviction, EvidenceError> {
+    pub fn judge(&self, evidence: &Evidence) -> Result<Conviction, EvidenceError> {
         let file = evidence.to_string();
         let read = Evidence::parse(file.as_bytes()).unwrap();
         assert_eq!(&read, evidence);
@@ -103,7 +103,7 @@ impl Crooked {
     }
 
     /// Some flipped bits of the file, and it cut anywhere: nobody is convicted.
-    fn fragile(&self, evidence: &Evidence) {
+    pub fn fragile(&self, evidence: &Evidence) {
         let (policy, file) = (self.policy(), evidence.to_string().into_bytes());
         let judge = |bytes: &[u8]| Evidence::parse(bytes).and_then(|e| e.verify_under(&policy));
         assert!(judge(&file).is_ok());

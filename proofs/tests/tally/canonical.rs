@@ -182,8 +182,8 @@ fn wrong_objects(name: &str, members: &[(String, Node)]) -> Vec<Node> {
             all.push(Node::Object(capital));
         }
         // Whole sections of a tally may be missing; which options there are, the ledger knows.
-        let optional =
-            ["\"ballots\"", "\"registered\"", "\"voters\""].contains(&&*members[place].0);
+        let optional = ["\"ballots\"", "\"refusal_key\"", "\"registered\"", "\"voters\""]
+            .contains(&&*members[place].0);
         if !optional && name != "\"votes\"" {
             let mut dropped = members.to_vec();
             dropped.remove(place);
@@ -226,7 +226,7 @@ fn wrong_strings(name: &str, text: &str) -> Vec<String> {
     ];
     all.extend(inner.contains('/').then(|| text.replacen('/', "\\/", 1)));
     // Free strings are judged later: the log by the ledger, vkeys when the entry is checked.
-    if !["\"log\"", "\"vkey\"", "\"root_keys\""].contains(&name) {
+    if !["\"log\"", "\"refusal_key\"", "\"vkey\"", "\"root_keys\""].contains(&name) {
         all.extend(["\"\"".into(), format!("\" {inner}\""), format!("\"{inner}\u{5f}/ \"")]);
     }
     let hexadecimal = inner.len() == 64 && inner.bytes().all(|b| b.is_ascii_hexdigit());

@@ -139,6 +139,7 @@ fn any_manifest(rng: &mut Rng) -> Manifest {
         }),
         previous: maybe(rng, Rng::hash),
         reason: maybe(rng, |rng| *rng.pick(&reasons)),
+        refusal_key: rng.one_in(2).then(|| text(rng, "abyz019+/=").into()),
         registers: Registers { contests: file(rng), units: file(rng) },
         roles: list(rng, role),
         root_keys: list(rng, |rng| text(rng, "abyz019+/=").into()),

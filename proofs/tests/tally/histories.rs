@@ -13,6 +13,7 @@ use std::sync::Arc;
 use jejak_proofs::note::SigningKey;
 use jejak_proofs::tally::*;
 
+use super::false_refusals::assert_no_lie;
 use super::model::{Action, Grant, Model};
 use super::moves::{ALL_ROOTS, CONTESTS, body, first_keys, labels, random_action, state_body};
 use super::recap::{assert_same, compute};
@@ -152,6 +153,8 @@ struct History<'a> {
     taken: Vec<Vec<u8>>,
     /// The same, as those see them who have a few entries and no more.
     placed: Vec<Placed>,
+    /// What was refused, with which size before it.
+    refused: Vec<(Vec<u8>, Refusal, usize)>,
     manifest_at: usize,
     /// The keys of an earlier batch.
     stale: KeyBook,
@@ -173,6 +176,7 @@ impl<'a> History<'a> {
             recap,
             taken: vec![stage.founding.clone()],
             placed: vec![seen_alone(0, &stage.founding).unwrap()],
+            refused: vec![],
             manifest_at: 0,
             stale: ledger.keys().clone(),
             twin: None,
@@ -224,6 +228,10 @@ impl<'a> History<'a> {
             assert_eq!(offer(twin, &entry, &keys), result, "{}", told());
         }
         self.judge_by_few(&bytes, result.is_ok(), counts);
+        // Bytes that are logged are answered before any rule is asked.
+        if let (Err(refusal), false) = (&result, self.taken.contains(&bytes)) {
+            self.refused.push((bytes.clone(), refusal.clone(), self.taken.len()));
+        }
         if result.is_ok() {
             self.take(rng, signers, action, bytes, counts);
         }
@@ -332,6 +340,10 @@ fn run(rng: &mut Rng, stage: &Stage, counts: &mut Counts) {
             let manifest = &history.taken[history.manifest_at];
             history.twin = Some(stage.restored(&history.ledger, manifest));
         }
+    }
+    if rng.one_in(40) {
+        let History { taken, refused, .. } = &history;
+        assert_no_lie(taken, refused);
     }
     history.end();
 }

@@ -131,6 +131,8 @@ fn manifest_rows() -> Vec<(Refusal, Offer)> {
         invalid(Field::LogKeys) => |m| m.log_keys[0].vkey = cosigner().into();
         invalid(Field::LogKeys) => |m| m.log_keys = vec![m.log_keys[0].clone(); LIST_MAX + 1];
         invalid(Field::LogKeys) => |m| { m.log_keys[0].from = 5; m.log_keys[0].until = Some(5); };
+        invalid(Field::RefusalKey) => |m| m.refusal_key = Some("no key".into());
+        invalid(Field::RefusalKey) => |m| m.refusal_key = Some(vkey(&key(ORIGIN)));
         invalid(Field::RootKeys) => |m| m.root_keys.clear();
         invalid(Field::RootKeys) => |m| m.root_keys.swap(0, 1);
         invalid(Field::RootKeys) => |m| m.root_keys[1] = m.root_keys[0].clone();

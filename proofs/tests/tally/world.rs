@@ -8,6 +8,7 @@ use jejak_proofs::note::{KeyKind, SigningKey};
 use jejak_proofs::tally::*;
 
 pub const ORIGIN: &str = "log.example/id-2024";
+pub const REFUSAL_KEY: &str = "log.example/id-2024/refusal";
 pub const ROOTS: [&str; 3] = ["root/A", "root/B", "root/C"];
 
 /// May grant, and declares at every level above the district.
@@ -165,6 +166,7 @@ pub fn first_manifest(registers: Registers) -> Manifest {
         log_keys: vec![log_key],
         previous: None,
         reason: None,
+        refusal_key: Some(vkey(&key(REFUSAL_KEY))),
         registers,
         roles: roles(),
         root_keys: ROOTS.map(|name| vkey(&key(name))).to_vec(),

@@ -9,7 +9,7 @@ use std::{
 use jejak_proofs::tally::{Body, ContestRegister, Entry, Ledger, Snapshot, UnitRegister};
 use serde::{Deserialize, Serialize};
 
-use super::{Auditor, Readings};
+use super::{Auditor, Convict, Readings};
 use crate::{
     monitor::{documents::Documents, memory::Memory, personal::Known},
     state::StateError,
@@ -49,6 +49,7 @@ impl Auditor {
             known: Known::new(origin, BTreeSet::new()),
             saved: 0,
             searches: 0,
+            convict: Convict::default(),
             old_bundles: VecDeque::new(),
         })
     }
@@ -85,6 +86,7 @@ impl Auditor {
             documents,
             known: Known::new(origin, codes),
             searches: 0,
+            convict: Convict::default(),
             old_bundles: VecDeque::new(),
         }))
     }
