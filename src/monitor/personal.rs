@@ -6,7 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use jejak_proofs::{merkle::Hash, tally::UnitRegister};
+use jejak_proofs::{
+    merkle::Hash,
+    tally::{UnitRegister, refusal_key_name},
+};
 
 /// Digits of an identity number.
 const IDENTITY_DIGITS: usize = 16;
@@ -74,7 +77,8 @@ impl Known {
         // Of a key only its name could say something.
         let name = key_name(piece).unwrap_or(piece);
         // An election has the last element of the origin as its id, unless it is told another.
-        if name == self.origin || self.origin.rsplit('/').next() == Some(name) {
+        let ours = name == self.origin || name == refusal_key_name(&self.origin);
+        if ours || self.origin.rsplit('/').next() == Some(name) {
             return None;
         }
         if name.contains('@') {
@@ -169,8 +173,10 @@ mod tests {
         let public = "Ahttpwww012345678901234567890123456789012345";
         let log = format!("{ORIGIN}+1a2b3c4d+{public}");
         let key = format!("kpps/1234567890123456+1a2b3c4d+{public}");
+        let refusals = format!("{ORIGIN}/refusal+1a2b3c4d+{public}");
         let good = [
             hash,
+            &refusals,
             &key,
             &log,
             ORIGIN,

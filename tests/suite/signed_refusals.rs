@@ -238,6 +238,8 @@ fn submit_keeps_it_and_a_false_one_convicts() {
     for (body, indexes, refused, rule) in
         [(logged, vec![0, index], None, "D2"), (extends, vec![0], Some(&next[..]), "H2")]
     {
+        let stranger = SigningKey::from_seed(key.name(), KeyKind::Ed25519, [7; 32]).unwrap();
+        let theirs = stage.evidence(&indexes, body.clone().sign(&stranger), refused).to_string();
         let file = stage.evidence(&indexes, body.sign(&key), refused).to_string();
         fs::write(dir.join("x.evidence"), &file).unwrap();
         let said = jejak(dir, &["verify", "-p", "log/policy", "x.evidence"]).exit(0).stdout;
@@ -248,12 +250,14 @@ fn submit_keeps_it_and_a_false_one_convicts() {
         let Some(python) = &python else { continue };
         let files = Files::new();
         let (good, bad) = (files.write("good", &file), files.write("bad", &flipped));
+        let theirs = files.write("theirs", theirs);
         let policy = files.write("policy", stage.file("log/policy"));
-        let output = run(python, "verify.py", &["evidence", &policy, &good, &bad]);
+        let output = run(python, "verify.py", &["evidence", &policy, &good, &bad, &theirs]);
         let said = String::from_utf8(output.stdout).unwrap();
         let lines: Vec<&str> = said.lines().collect();
         assert_eq!(lines[0], format!("false_refusal convicts log.example/2024 by {rule}"));
-        assert!(lines[1].starts_with("innocent: "), "{said}");
+        assert!(lines[1..].iter().all(|line| line.starts_with("innocent: ")), "{said}");
+        assert_eq!(lines.len(), 3);
     }
 }
 
