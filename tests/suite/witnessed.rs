@@ -19,6 +19,8 @@ use super::{
     witness::place::{send, try_send},
 };
 
+const ORIGIN: &str = "log.example/2024";
+
 /// Where a log and its witness are, before they are served.
 pub struct Place {
     dir: PathBuf,
@@ -50,7 +52,7 @@ impl Place {
     /// Makes the log, in `dir/log`, and makes it known to the witness.
     pub fn init(&self, recounts: &str) -> Ended {
         let url = format!("http://{}/2024", self.log_at);
-        let log = ["init", "log", "--origin", "log.example/2024", "--units", "units.csv"];
+        let log = ["init", "log", "--origin", ORIGIN, "--units", "units.csv"];
         let more = ["--contest", "ppwp=01,02", "--url", &url, "--witness", &self.witness];
         let quorum = ["--quorum", "1", "--recounts", recounts];
         let made = jejak(&self.dir, &[&log[..], &more, &quorum].concat());
@@ -115,7 +117,8 @@ impl Place {
         found.into_iter().map(|file| file.display().to_string()).collect()
     }
 
-    /// The evidence convicts in two languages; with any of some bits changed in neither.
+    /// The evidence convicts in two languages; with a bit changed in a root or in a signature of the
+    /// log in neither. (What a witness added is no part of it.)
     fn convicts(&self, file: &str) {
         let judge = |file: &str| {
             let ours = self.jejak(&["verify", file]).status == 0;
@@ -128,7 +131,11 @@ impl Place {
         assert_eq!(judge(file), (true, true), "{file}");
         let bytes = fs::read(file).unwrap();
         let changed = self.dir.join("changed.evidence").display().to_string();
-        for at in (0..bytes.len()).step_by(1 + bytes.len() / 16) {
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        let signed = text.match_indices(ORIGIN).map(|(at, _)| at + ORIGIN.len() + 30);
+        let signed: Vec<usize> = signed.filter(|at| *at < bytes.len() - 100).collect();
+        assert!(signed.len() >= 4, "{text}");
+        for at in signed {
             let mut bytes = bytes.clone();
             bytes[at] ^= 1;
             fs::write(&changed, bytes).unwrap();

@@ -98,9 +98,9 @@ fn reseal(origin: &str, registers: &Path, entries: &[Bytes]) -> Option<Vec<Bytes
 pub fn forget_witnesses(dir: &Path) -> Result<(), Failure> {
     let file = dir.join("policy");
     let policy = String::from_utf8(files::read(&file)?).map_err(Failure::config)?;
-    let kept = policy.lines().filter(|line| {
-        !["witness ", "group ", "quorum "].iter().any(|keyword| line.starts_with(keyword))
-    });
+    let of_witnesses = ["witness ", "# jejak-recount", "group ", "quorum "];
+    let kept =
+        policy.lines().filter(|line| !of_witnesses.iter().any(|word| line.starts_with(word)));
     let kept: Vec<&str> = kept.chain(["quorum none\n"]).collect();
     files::write(&file, kept.join("\n").as_bytes())
 }

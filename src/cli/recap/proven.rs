@@ -24,9 +24,9 @@ const OPTIONS_NAMED_MAX: usize = 3;
 
 /// What nobody but a recount proves.
 const LIMITS: &str = "This proves that the log has committed in public to these numbers, and that \
-    they are contained\nin every total above. That it is the right head, and that no entry about the \
-    unit was left out,\nis proved by a witness that recounts, or by your own replay: jejak recap \
-    export, jejak monitor.\nTransparency evidence, not the official result.";
+    they are\ncontained in every total above. That it is the right head, and that no entry about \
+    the unit was\nleft out, is proved by a witness that recounts, or by your own replay: jejak \
+    recap export, jejak\nmonitor. Transparency evidence, not the official result.";
 
 /// Reads and verifies a recap proof.
 pub fn read(path: &Path, bytes: &[u8], policy: &Policy) -> Result<ProvenRecap, Failure> {
