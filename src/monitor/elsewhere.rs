@@ -114,28 +114,65 @@ impl<S: Source> Monitor<'_, S> {
         heads: impl Iterator<Item = Ahead>,
         watch: &Watch<'_>,
     ) -> Result<Vec<Ahead>, PollError> {
-        let mut kept: Vec<(Ahead, Checkpoint)> = Vec::new();
+        let mut all: Vec<(Ahead, Checkpoint)> = Vec::new();
         for ahead in heads {
             let Some(head) = verified(&ahead.note, self.policy, self.origin) else { continue };
-            if kept.iter().any(|(_, known)| known.head() == head.head()) {
+            if all.iter().any(|(_, known)| known.head() == head.head()) {
                 continue;
             }
-            let twin = kept.iter().find(|(_, known)| known.head().size == head.head().size);
+            let twin = all.iter().find(|(_, known)| known.head().size == head.head().size);
             if let Some((_, twin)) = twin {
-                let evidence = Evidence::two_roots(twin, &head);
-                let name = format!("two-roots-{}", head.head().size);
+                let (evidence, name) = two_roots(twin, &head);
                 return Err(self.convict(&evidence, &name, watch)?);
             }
+            all.push((ahead, head));
+        }
+        // The largest head that is known to go on from the followed one, or without one whatever
+        // was shown first: it may contradict others where the followed one is too old to do so.
+        let mut reach = None;
+        if self.memory.followed().is_none() {
+            reach = all.first().map(|(_, head)| head.clone());
+        }
+        let mut unproven = Vec::new();
+        for (ahead, head) in all {
             match self.relation_to_followed(&head)? {
+                Relation::Fits => reach = larger(reach, head),
+                Relation::Contradicts(evidence, name) => {
+                    return Err(self.convict(&evidence, &name, watch)?);
+                }
+                Relation::Unproven => unproven.push((ahead, head)),
+            }
+        }
+        let mut kept = Vec::new();
+        for (ahead, head) in unproven {
+            let relation = match &reach {
+                Some(reach) if reach.head() != head.head() => self.relation_of(reach, &head)?,
+                _ => Relation::Unproven,
+            };
+            match relation {
                 Relation::Fits => {}
                 Relation::Contradicts(evidence, name) => {
                     return Err(self.convict(&evidence, &name, watch)?);
                 }
-                Relation::Unproven if kept.len() < AHEAD_MAX => kept.push((ahead, head)),
-                Relation::Unproven => {}
+                Relation::Unproven => kept.push(ahead),
             }
         }
-        Ok(kept.into_iter().map(|(ahead, _)| ahead).collect())
+        kept.truncate(AHEAD_MAX);
+        Ok(kept)
+    }
+
+    /// How two signed heads of different sizes stand to each other, by what the log serves.
+    fn relation_of(&self, a: &Checkpoint, b: &Checkpoint) -> Result<Relation, PollError> {
+        let (older, newer) = if a.head().size < b.head().size { (a, b) } else { (b, a) };
+        if older.head().size == 0 {
+            return Ok(Relation::Unproven);
+        }
+        match self.relation(older, newer) {
+            Err(PollError::Unreachable(_)) => Ok(Relation::Unproven),
+            // Whether the entries of the newer one are served too is for `relation_to_followed`.
+            Ok(Relation::Fits) if newer.head() == b.head() => Ok(Relation::Unproven),
+            relation => relation,
+        }
     }
 
     /// How a signed head stands to the followed one.
@@ -150,8 +187,8 @@ impl<S: Source> Monitor<'_, S> {
             return Ok(Relation::Unproven);
         }
         if new.size == old.size {
-            let name = format!("two-roots-{}", old.size);
-            return Ok(Relation::Contradicts(Evidence::two_roots(known, head), name));
+            let (evidence, name) = two_roots(known, head);
+            return Ok(Relation::Contradicts(evidence, name));
         }
         if new.size > old.size {
             let relation = match self.relation(known, head) {
@@ -212,6 +249,17 @@ impl<S: Source> Monitor<'_, S> {
             }
         }
         Ok(())
+    }
+}
+
+fn two_roots(a: &Checkpoint, b: &Checkpoint) -> (Evidence, String) {
+    (Evidence::two_roots(a, b), format!("two-roots-{}", a.head().size))
+}
+
+fn larger(known: Option<Checkpoint>, head: Checkpoint) -> Option<Checkpoint> {
+    match known {
+        Some(known) if known.head().size >= head.head().size => Some(known),
+        _ => Some(head),
     }
 }
 

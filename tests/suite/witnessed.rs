@@ -117,8 +117,8 @@ impl Place {
         found.into_iter().map(|file| file.display().to_string()).collect()
     }
 
-    /// The evidence convicts in two languages; with a bit changed in a root or in a signature of the
-    /// log in neither. (What a witness added is no part of it.)
+    /// The evidence convicts in two languages; with a bit changed in a root or in a signature of
+    /// the log in neither. (What a witness added is no part of it.)
     fn convicts(&self, file: &str) {
         let judge = |file: &str| {
             let ours = self.jejak(&["verify", file]).status == 0;
@@ -133,7 +133,7 @@ impl Place {
         let changed = self.dir.join("changed.evidence").display().to_string();
         let text = String::from_utf8(bytes.clone()).unwrap();
         let signed = text.match_indices(ORIGIN).map(|(at, _)| at + ORIGIN.len() + 30);
-        let signed: Vec<usize> = signed.filter(|at| *at < bytes.len() - 100).collect();
+        let signed: Vec<usize> = signed.filter(|at| at + 100 < bytes.len()).collect();
         assert!(signed.len() >= 4, "{text}");
         for at in signed {
             let mut bytes = bytes.clone();

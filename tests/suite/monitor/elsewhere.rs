@@ -130,6 +130,30 @@ fn a_head_beyond_the_followed_one_is_remembered_until_it_fits() {
     scene.log.show(&log[..451]);
     convicted(&scene.run(&[]));
 
+    // It need not be the followed head that contradicts: a newer one, with or without its quorum.
+    for (shown, seen) in [(500, 450), (450, 500), (450, 450)] {
+        let scene = Scene::of(&log[..5]);
+        assert_eq!(scene.run(&[]).exit, 0);
+        scene.log.show(&log[..shown]);
+        scene.log.change("checkpoint", |note| {
+            *note = checkpoint(&log[..5], &key(ORIGIN)).note().into();
+        });
+        let latest = checkpoint(&log[..shown], &key(ORIGIN)).note().into();
+        scene.log.answers().files.insert("checkpoint/latest".to_owned(), latest);
+        let five = super::fake::files(&log[..5]);
+        for file in ["tile/0/000.p/5", "tile/entries/000.p/5"] {
+            scene.log.answers().files.insert(file.to_owned(), five[file].clone());
+        }
+        assert_eq!(scene.run(&[]).exit, 0);
+        scene.show(0, &lie[..seen]);
+        let run = scene.run(&[]);
+        match seen > shown {
+            // What the other log holds beyond is not served by this one: it waits.
+            true => assert_eq!(run.exit, 0, "{:?}", run.lines),
+            false => convicted(&run),
+        }
+    }
+
     // Two witnesses that saw two trees of one size.
     let scene = Scene::of(&log[..400]);
     scene.show(0, &lie[..450]);
