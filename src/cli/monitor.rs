@@ -22,7 +22,7 @@ use serde_json::{Map, Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
-    elsewhere::{self, Around},
+    elsewhere::{Around, Connections},
     exit::{Exit, Failure},
     files::{self, JudgeArgs},
     import::Sheet,
@@ -32,7 +32,7 @@ use crate::{
     client::{Copies, Fetch, FetchLimits, source::Source},
     clock,
     monitor::{
-        ContestSummary, Finding, MemoryError, Monitor, NotALog, OpenError, Place, PollError,
+        ContestSummary, Finding, Heard, MemoryError, Monitor, NotALog, OpenError, PollError,
         Published, Rule, Standing, Verdict, Watch, until_sealed,
     },
     state::{State, StateError},
@@ -131,17 +131,18 @@ pub fn run(args: MonitorArgs, output: &Output) -> Result<Exit, Failure> {
         .map_err(|error| Failure::config(format!("{url}: {error}")))?;
     let source = Copies::new(source, origin, &args.mirror)
         .map_err(|error| Failure::config(format!("--mirror: {error}")))?;
-    let witnesses = elsewhere::witnesses(&policy)?;
-    let places = elsewhere::places(&source, &witnesses, origin);
+    let connections = Connections::new(&policy, &source)?;
+    let places = connections.places(origin);
     let stop = stop_on_signals()?;
-    follow(&args, &source, &places, &policy, &stop, output)
+    let around = Around::new(&args, &connections, &places);
+    follow(&args, &source, around, &policy, &stop, output)
 }
 
 /// The monitor over any source, until it is stopped or cannot go on.
 fn follow(
     args: &MonitorArgs,
     source: &Copies,
-    places: &[Place<'_>],
+    mut around: Around<'_>,
     policy: &Policy,
     stop: &AtomicBool,
     output: &Output,
@@ -169,20 +170,18 @@ fn follow(
     }
     let mut last = None;
     let mut reported = None;
-    let mut around = Around::new(args, places);
     let exit = loop {
         let polled = monitor.poll(&watch);
         if let Some(bar) = bar.take() {
             bar.finish_and_clear();
         }
-        let told = !matches!(polled, Err(PollError::Unreachable(_) | PollError::NotALog(_)));
-        let answered = told && !source.is_away();
+        let heard = heard(&polled, source);
         if source.is_away() && polled.is_ok() {
             let notice = "the log cannot be reached: its mirrors are read instead";
             output.notice(|| notice.to_owned(), &json!({ "notice": notice }));
         }
         let exit = settle(args, &mut monitor, polled, &mut last, &watch, output)?;
-        let exit = around.look(&mut monitor, answered, exit, &watch, output)?;
+        let exit = around.look(&mut monitor, heard, exit, &watch, output)?;
         if args.once || stop.load(Ordering::Relaxed) || exit.is_some_and(is_final) {
             break exit;
         }
@@ -205,6 +204,18 @@ fn follow(
     let exit = verdict.or(exit).unwrap_or(fallback);
     conclude(&monitor, &around, exit, output);
     Ok(exit)
+}
+
+/// How the log itself took the question, whatever its mirrors answered.
+fn heard(polled: &Result<Standing, PollError>, source: &Copies) -> Heard {
+    match polled {
+        _ if source.is_away() => Heard::Silence,
+        Err(PollError::Unreachable(_) | PollError::NotALog(NotALog::NoCheckpoint)) => {
+            Heard::Silence
+        }
+        Err(PollError::NotALog(_)) => Heard::Other,
+        _ => Heard::Answer,
+    }
 }
 
 /// The last that a monitor says: what was found, and each contest in numbers.

@@ -62,6 +62,12 @@ pub enum SourceError {
     },
 }
 
+impl Source for &dyn Source {
+    fn get(&self, path: &str, len_max: u64) -> Result<Option<Vec<u8>>, SourceError> {
+        (**self).get(path, len_max)
+    }
+}
+
 impl Source for Fetch {
     fn get(&self, path: &str, len_max: u64) -> Result<Option<Vec<u8>>, SourceError> {
         match self.get_patiently(path, len_max, PATIENCE) {

@@ -185,7 +185,8 @@ impl<S: Source> Monitor<'_, S> {
             Some(fault) => fault,
         };
         if let Some(known) = known.filter(|known| known.head().size > 0)
-            && let Relation::Contradicts(evidence, name) = self.relation(known, head)?
+            && let Relation::Contradicts(evidence, name) =
+                self.relation(self.source, known, head)?
         {
             return Err(self.convict(&evidence, &name, watch)?);
         }
@@ -316,12 +317,13 @@ impl<S: Source> Monitor<'_, S> {
     /// serves for the larger one.
     pub(super) fn relation(
         &self,
+        log: &impl Source,
         older: &Checkpoint,
         newer: &Checkpoint,
     ) -> Result<Relation, PollError> {
         let (old, new) = (older.head(), newer.head());
         let plan = Plan::prefix(old.size, new.size).expect("0 < old < new");
-        let hashes = match source::combine(self.source, &plan, new.size) {
+        let hashes = match source::combine(log, &plan, new.size) {
             Ok(hashes) => hashes,
             Err(ServeError::Unreachable(error)) => return Err(PollError::Unreachable(error)),
             Err(_) => return Ok(Relation::Unproven),

@@ -214,6 +214,17 @@ impl Memory {
         Ok(frontier.head())
     }
 
+    /// The heads that the first entries had, for sizes that rise.
+    pub fn heads_at(&self, sizes: &[u64]) -> Result<Vec<TreeHead>, StateError> {
+        let mut frontier = Frontier::new();
+        let mut heads = Vec::with_capacity(sizes.len());
+        for size in sizes {
+            each_leaf(&self.leaves, frontier.size(), *size, |_, leaf| frontier.push(leaf))?;
+            heads.push(frontier.head());
+        }
+        Ok(heads)
+    }
+
     /// The hash of a complete subtree.
     pub fn node(&self, node: NodeId) -> Result<Hash, StateError> {
         let mut frontier = Frontier::new();

@@ -38,7 +38,7 @@ use crate::{
 
 pub use self::{
     affairs::{Published, survey},
-    elsewhere::{Patience, Place, Sight},
+    elsewhere::{Heard, Patience, Place, Sight},
     finding::{FieldNumbers, Finding, Proof, Revision, Rule, Side, Verdict, severity_word},
     memory::{MemoryError, bundle_of},
     report::Summary,
@@ -144,6 +144,8 @@ pub struct Monitor<'a, S> {
     last: Option<Finding>,
     /// What was said in this run of a log that is silent or serves less than it signed.
     complaints: Vec<Finding>,
+    /// Heads at other places that were found to be beginnings of the followed one.
+    fitting: Vec<TreeHead>,
     /// What holds at the head that was audited last.
     affairs: Option<Affairs>,
     /// What held when it was said last, by a part of a hash.
@@ -172,6 +174,7 @@ impl<'a, S: Source> Monitor<'a, S> {
             run: Summary::default(),
             last: None,
             complaints: Vec::new(),
+            fitting: Vec::new(),
             affairs: None,
             known,
             published: None,

@@ -259,6 +259,12 @@ impl Policy {
         Self { require_pq: true, ..self }
     }
 
+    /// The policy without that demand: what the log signed at all convicts it.
+    #[must_use]
+    pub fn accept_any_kind(self) -> Self {
+        Self { require_pq: false, ..self }
+    }
+
     /// The log lines, in order.
     pub fn logs(&self) -> impl Iterator<Item = &LogLine> {
         self.logs.iter()

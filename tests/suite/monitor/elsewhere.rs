@@ -183,6 +183,49 @@ fn the_newest_head_of_the_log_is_compared_too() {
     convicted(&scene.run(&[]));
 }
 
+/// A tail that was published, with receipts, and then replaced by another: the followed head has
+/// not moved, because a quorum is away, say.
+#[test]
+fn a_newest_head_that_was_served_is_remembered_too() {
+    let log = honest(&Clerk::new());
+    let lie = other(&log);
+    let publish = |scene: &Scene, entries: &[Vec<u8>]| {
+        scene.log.show(entries);
+        let latest = checkpoint(entries, &key(ORIGIN)).note().as_bytes().to_vec();
+        let few = super::fake::files(&log[..5]);
+        let files = &mut scene.log.answers().files;
+        files.insert("checkpoint/latest".to_owned(), latest);
+        for file in ["checkpoint", "tile/0/000.p/5", "tile/entries/000.p/5"] {
+            files.insert(file.to_owned(), few[file].clone());
+        }
+    };
+    for (before, after) in [(300, 300), (300, 450), (450, 300)] {
+        for strict in [false, true] {
+            let scene = Scene::of(&log[..5]);
+            let pq = CosigningKey::from_seed(ORIGIN, KeyKind::MlDsa44, [9; 32]).unwrap();
+            let policy = std::fs::read_to_string(&scene.desk.policy).unwrap();
+            let policy = format!("{policy}log {}\n", pq.verifier());
+            std::fs::write(&scene.desk.policy, policy).unwrap();
+            publish(&scene, &log[..5]);
+            assert_eq!(scene.run(&[]).exit, 0);
+            publish(&scene, &log[..before]);
+            assert_eq!(scene.run(&["--unserved-after", "0s"]).findings("L5").len(), 0);
+            publish(&scene, &lie[..after]);
+            // What the log signed convicts it, whichever lines a policy asks for.
+            let run = scene.run(if strict { &["--require-pq"] } else { &[] });
+            match after < before {
+                // Nobody serves the hashes that prove it; it waits until the log has grown.
+                true => {
+                    publish(&scene, &lie[..before + 1]);
+                    convicted(&scene.run(&[]));
+                }
+                false if strict => assert_eq!(run.exit, 16, "{:?}", run.lines),
+                false => convicted(&run),
+            }
+        }
+    }
+}
+
 // SPEC [L9]
 #[test]
 fn a_head_that_is_not_served_is_a_finding_after_a_time() {
@@ -230,6 +273,11 @@ fn a_log_that_is_silent_is_a_finding_after_a_time() {
     scene.log.answers().files.insert("checkpoint".to_owned(), note);
     let run = scene.run(&["--silent-after", "0s"]);
     assert_eq!((run.exit, run.findings("L6").len()), (0, 0));
+    // What is another log says nothing of this one.
+    let stranger = checkpoint(&log, &key("log.example/other")).note().into();
+    scene.log.answers().files.insert("checkpoint".to_owned(), stranger);
+    let run = scene.run(&["--silent-after", "0s"]);
+    assert_eq!((run.exit, run.findings("L6").len()), (78, 0));
     // A silent log is still judged by what others saw of it.
     scene.log.answers().files.clear();
     scene.show(0, &other(&log)[..300]);
