@@ -189,20 +189,24 @@ fn the_newest_head_of_the_log_is_compared_too() {
 fn a_newest_head_that_was_served_is_remembered_too() {
     let log = honest(&Clerk::new());
     let lie = other(&log);
+    let pq = CosigningKey::from_seed(ORIGIN, KeyKind::MlDsa44, [9; 32]).unwrap();
     let publish = |scene: &Scene, entries: &[Vec<u8>]| {
         scene.log.show(entries);
         let latest = checkpoint(entries, &key(ORIGIN)).note().as_bytes().to_vec();
         let few = super::fake::files(&log[..5]);
         let files = &mut scene.log.answers().files;
         files.insert("checkpoint/latest".to_owned(), latest);
-        for file in ["checkpoint", "tile/0/000.p/5", "tile/entries/000.p/5"] {
+        for file in ["tile/0/000.p/5", "tile/entries/000.p/5"] {
             files.insert(file.to_owned(), few[file].clone());
         }
+        let followed = checkpoint(&log[..5], &key(ORIGIN));
+        let line = pq.cosign(&followed, 1_700_000_000).unwrap();
+        let followed = followed.with_lines(&[line]).unwrap();
+        files.insert("checkpoint".to_owned(), followed.note().into());
     };
     for (before, after) in [(300, 300), (300, 450), (450, 300)] {
         for strict in [false, true] {
             let scene = Scene::of(&log[..5]);
-            let pq = CosigningKey::from_seed(ORIGIN, KeyKind::MlDsa44, [9; 32]).unwrap();
             let policy = std::fs::read_to_string(&scene.desk.policy).unwrap();
             let policy = format!("{policy}log {}\n", pq.verifier());
             std::fs::write(&scene.desk.policy, policy).unwrap();
@@ -212,14 +216,14 @@ fn a_newest_head_that_was_served_is_remembered_too() {
             assert_eq!(scene.run(&["--unserved-after", "0s"]).findings("L5").len(), 0);
             publish(&scene, &lie[..after]);
             // What the log signed convicts it, whichever lines a policy asks for.
-            let run = scene.run(if strict { &["--require-pq"] } else { &[] });
+            let more: &[&str] = if strict { &["--require-pq"] } else { &[] };
+            let run = scene.run(more);
             match after < before {
                 // Nobody serves the hashes that prove it; it waits until the log has grown.
                 true => {
                     publish(&scene, &lie[..before + 1]);
                     convicted(&scene.run(&[]));
                 }
-                false if strict => assert_eq!(run.exit, 16, "{:?}", run.lines),
                 false => convicted(&run),
             }
         }
