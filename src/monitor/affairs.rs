@@ -75,9 +75,9 @@ impl<'a> Survey<'a> {
             }
             let record = self.recap.record(place);
             if station {
-                self.station(place, record, found);
+                self.station(place, &record, found);
             } else if record.head.is_some() {
-                self.declared(place, record, found);
+                self.declared(place, &record, found);
             }
         }
         if self.summary.spoken_of() {

@@ -44,7 +44,7 @@ impl Example {
     /// The record of station 31.001, byte for byte.
     fn record_block(&self) -> String {
         let recap = self.contest();
-        let Record { entries, head, status, trail } = *recap.record(recap.find(STATION).unwrap());
+        let Record { entries, head, status, trail } = recap.record(recap.find(STATION).unwrap());
         let head = head.unwrap();
         format!(
             "status       {:02x}\nentries      {entries:08x}\nhead index   {:016x}\n\
@@ -188,7 +188,7 @@ fn settled<'a>(world: &'a mut World, contest: &str) -> &'a ContestRecap {
 
 fn record(world: &mut World, unit: &str) -> Record {
     let recap = settled(world, "ppwp");
-    *recap.record(recap.find(unit).unwrap())
+    recap.record(recap.find(unit).unwrap())
 }
 
 fn counters(world: &mut World, unit: &str) -> Vec<u64> {

@@ -15,6 +15,7 @@
 mod pages;
 mod proof;
 mod record;
+mod row;
 mod settle;
 mod shape;
 mod tree;
@@ -118,7 +119,7 @@ impl Recap {
         let proven = ProvenUnit {
             below: (!station).then(|| recap.below(place)),
             counters: recap.counters(place),
-            record: *recap.record(place),
+            record: recap.record(place),
             unit: recap.code(place).parse().expect("codes of a register are codes"),
         };
         let mut levels = Vec::new();

@@ -13,10 +13,10 @@ pub struct Pages<T, const PAGE: usize> {
 }
 
 impl<T: Copy, const PAGE: usize> Pages<T, PAGE> {
-    /// A table of `rows` rows full of `value`. Pages that nobody wrote to are one page in memory.
-    pub fn filled(rows: usize, width: usize, value: T) -> Self {
-        let page: Arc<[T]> = vec![value; width * PAGE].into();
-        Self { width, rows, pages: vec![page; rows.div_ceil(PAGE)] }
+    /// A table of `rows` rows like `row`. Pages that nobody wrote to are one page in memory.
+    pub fn filled(rows: usize, row: &[T]) -> Self {
+        let page: Arc<[T]> = row.repeat(PAGE).into();
+        Self { width: row.len(), rows, pages: vec![page; rows.div_ceil(PAGE)] }
     }
 
     /// Number of rows.
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn clones_share_what_neither_wrote() {
-        let mut table = Pages::<_, 32>::filled(100, 3, 0_u32);
+        let mut table = Pages::<_, 32>::filled(100, &[0_u32; 3]);
         table.row_mut(99).copy_from_slice(&[1, 2, 3]);
         let old = table.clone();
         table.row_mut(99)[0] = 9;

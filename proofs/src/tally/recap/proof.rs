@@ -387,7 +387,7 @@ pub(super) fn level(recap: &ContestRecap, region: Place, child: Place) -> Level 
     Level {
         children: children.len() as u32,
         position: position as u32,
-        record: *recap.record(region),
+        record: recap.record(region),
         siblings,
         unit: recap.code(region).parse().expect("codes of a register are codes"),
     }

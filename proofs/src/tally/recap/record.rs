@@ -59,14 +59,42 @@ impl Record {
     /// The record of a unit about which the log says nothing.
     pub const EMPTY: Self = Self { entries: 0, head: None, status: Status::None, trail: ZEROS };
 
-    fn write(&self, out: &mut Vec<u8>) {
+    /// As it is hashed: status, entries, index and leaf hash of the head, trail.
+    pub(super) fn to_bytes(self) -> [u8; RECORD_LEN] {
         let (index, leaf) = self.head.map_or((0, ZEROS), |head| (head.index, head.leaf));
-        out.push(self.status as u8);
-        out.extend_from_slice(&self.entries.to_be_bytes());
-        out.extend_from_slice(&index.to_be_bytes());
-        out.extend_from_slice(leaf.as_bytes());
-        out.extend_from_slice(self.trail.as_bytes());
+        let mut bytes = [self.status as u8; RECORD_LEN];
+        bytes[1..5].copy_from_slice(&self.entries.to_be_bytes());
+        bytes[5..13].copy_from_slice(&index.to_be_bytes());
+        bytes[13..45].copy_from_slice(leaf.as_bytes());
+        bytes[45..].copy_from_slice(self.trail.as_bytes());
+        bytes
     }
+
+    /// The record that [`Record::to_bytes`] wrote.
+    pub(super) fn from_bytes(bytes: &[u8; RECORD_LEN]) -> Self {
+        let all = [Status::None, Status::Disputed, Status::Corrected, Status::Single];
+        let status = all[usize::from(bytes[0])];
+        let head = RecordHead { index: u64::from_be_bytes(array(bytes, 5)), leaf: hash(bytes, 13) };
+        Self {
+            entries: u32::from_be_bytes(array(bytes, 1)),
+            head: (status != Status::None).then_some(head),
+            status,
+            trail: hash(bytes, 45),
+        }
+    }
+}
+
+/// Bytes of a record as it is hashed.
+pub(super) const RECORD_LEN: usize = 77;
+
+/// The `N` bytes from `start` on.
+pub(super) fn array<const N: usize>(bytes: &[u8], start: usize) -> [u8; N] {
+    bytes[start..start + N].try_into().expect("as long")
+}
+
+/// The hash from `start` on.
+pub(super) fn hash(bytes: &[u8], start: usize) -> Hash {
+    Hash::new(array(bytes, start))
 }
 
 /// The trail after one more entry about a unit.
@@ -82,7 +110,7 @@ pub fn trail_hash(trail: &Hash, index: u64, leaf: &Hash) -> Hash {
 
 /// The hash of a station: H(0x10 || contest || code || record || counters).
 pub fn station_hash(contest: &str, code: &str, record: &Record, counters: &[u64]) -> Hash {
-    Hasher::default().station(contest, code, record, counters)
+    Hasher::default().station(contest, code, &record.to_bytes(), counters)
 }
 
 /// An inner node between the children of a region, with the sums of both sides:
@@ -110,7 +138,7 @@ pub fn region_hash(
     below: &Below,
     counters: &[u64],
 ) -> Hash {
-    Hasher::default().region(contest, code, record, below, counters)
+    Hasher::default().region(contest, code, &record.to_bytes(), below, counters)
 }
 
 /// The hash of a contest, which binds the names of the options to their places:
@@ -145,12 +173,18 @@ impl Hasher {
     }
 
     /// As [`station_hash`].
-    pub fn station(&mut self, contest: &str, code: &str, record: &Record, row: &[u64]) -> Hash {
+    pub fn station(
+        &mut self,
+        contest: &str,
+        code: &str,
+        record: &[u8; RECORD_LEN],
+        counters: &[u64],
+    ) -> Hash {
         let input = self.start(0x10);
         write_text(contest, input);
         write_text(code, input);
-        record.write(input);
-        write_counters(row, input);
+        input.extend_from_slice(record);
+        write_counters(counters, input);
         digest(input)
     }
 
@@ -169,14 +203,14 @@ impl Hasher {
         &mut self,
         contest: &str,
         code: &str,
-        record: &Record,
+        record: &[u8; RECORD_LEN],
         below: &Below,
         counters: &[u64],
     ) -> Hash {
         let input = self.start(0x12);
         write_text(contest, input);
         write_text(code, input);
-        record.write(input);
+        input.extend_from_slice(record);
         input.extend_from_slice(&below.count.to_be_bytes());
         write_counters(counters, input);
         input.extend_from_slice(below.root.as_bytes());
@@ -194,8 +228,8 @@ fn write_counters(counters: &[u64], out: &mut Vec<u8>) {
     out.extend_from_slice(&(counters.len() as u16).to_be_bytes());
     let start = out.len();
     out.resize(start + 8 * counters.len(), 0);
-    for (bytes, counter) in out[start..].chunks_exact_mut(8).zip(counters) {
-        bytes.copy_from_slice(&counter.to_be_bytes());
+    for (bytes, counter) in out[start..].as_chunks_mut().0.iter_mut().zip(counters) {
+        *bytes = counter.to_be_bytes();
     }
 }
 

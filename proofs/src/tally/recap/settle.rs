@@ -4,7 +4,8 @@ use alloc::{vec, vec::Vec};
 use core::cmp::Reverse;
 
 use super::{
-    record::{Below, FIXED_COUNTERS, Hasher, Record},
+    record::{Below, FIXED_COUNTERS, Hasher},
+    row,
     shape::{Place, Shape},
     tree::ContestRecap,
 };
@@ -22,7 +23,7 @@ pub(super) struct Kept {
     /// For each place: whether its hash is out of date. Empty before the first settling, when all
     /// are.
     is_stale: Vec<bool>,
-    /// Those places, each once.
+    /// The regions among those places, each once.
     stale: Vec<Place>,
 }
 
@@ -42,7 +43,9 @@ impl Kept {
                 // Those above are marked already, or nothing was settled yet.
                 _ => return,
             }
-            self.stale.push(place);
+            if !shape.is_station(place) {
+                self.stale.push(place);
+            }
             next = shape.parent(place);
         }
     }
@@ -52,7 +55,8 @@ impl Kept {
         self.stations = vec![TreeHead::EMPTY.root; shape.stations()];
         self.inner = vec![TreeHead::EMPTY.root; shape.count()];
         self.is_stale = vec![true; shape.count()];
-        self.stale = (0..shape.count() as Place).collect();
+        let places = 0..shape.count() as Place;
+        self.stale = places.filter(|place| !shape.is_station(*place)).collect();
     }
 }
 
@@ -66,113 +70,111 @@ impl ContestRecap {
         let mut stale = core::mem::take(&mut kept.stale);
         // Children have larger places than their parents: each is done before the one above it.
         stale.sort_unstable_by_key(|place| Reverse(*place));
-        let mut joiner = Joiner::new(self.contest().options.len() + FIXED_COUNTERS);
-        for place in &stale {
-            if !self.shape.is_station(*place) {
-                self.settle_region(*place, &mut kept, &mut joiner);
-            }
+        let mut children = Children::new(self.contest().options.len() + FIXED_COUNTERS);
+        for region in stale.drain(..) {
+            self.settle_region(region, &mut kept, &mut children);
         }
-        stale.drain(..).for_each(|place| kept.is_stale[place as usize] = false);
+        // The top is no one's child.
+        kept.is_stale[0] = false;
         kept.stale = stale;
         self.kept = kept;
     }
 
     /// Hashes the stations among the children of a region that are stale, what stands above them,
     /// and the region. Sums of what is not stale are cheaper to make anew than to keep.
-    fn settle_region(&mut self, region: Place, kept: &mut Kept, joiner: &mut Joiner) {
-        let id = self.contest().id.as_str();
-        let first = self.shape.below(region);
-        let inner = &mut kept.inner[first..];
-        for child in self.shape.children(region) {
-            let stale = kept.is_stale[child as usize];
-            let row = self.shape.row(child);
-            self.add_counters(child, &mut joiner.row);
-            let hash = if self.shape.is_station(child) {
-                let hash = &mut kept.stations[row];
-                if stale {
-                    *hash = joiner.station(id, self.code(child), self.record(child));
-                }
-                *hash
-            } else {
-                self.hashes.row(row)[0]
+    fn settle_region(&mut self, region: Place, kept: &mut Kept, children: &mut Children) {
+        // All is read before anything is hashed: memory answers many at once, and hashing has to
+        // wait for each.
+        children.clear();
+        let inner = &mut kept.inner[self.shape.below(region)..];
+        for (place, inner) in self.shape.children(region).zip(&*inner) {
+            self.add_counters(place, &mut children.counters);
+            let hash = match self.shape.is_station(place) {
+                true => kept.stations[self.shape.row(place)],
+                false => row::region_hash(self.row(place)),
             };
-            joiner.push(hash, stale, inner);
+            let stale = core::mem::take(&mut kept.is_stale[place as usize]);
+            children.nodes.push(Node { hash, inner: *inner, place, stale });
         }
-        let below = joiner.finish(inner);
-        let (code, record) = (self.code(region), self.record(region));
-        let hash = joiner.hasher.region(id, code, record, &below, &joiner.row);
-        let row = self.shape.row(region);
-        self.sums.row_mut(row).copy_from_slice(&joiner.row);
-        self.hashes.row_mut(row)[0] = hash;
-        joiner.row.clear();
+        let id = self.contest().id.as_str();
+        let Children { hasher, width, nodes, counters } = children;
+        for (node, counters) in nodes.iter_mut().zip(counters.chunks_exact(*width)) {
+            if node.stale && self.shape.is_station(node.place) {
+                let record = row::record_bytes(self.row(node.place));
+                node.hash = hasher.station(id, self.code(node.place), record, counters);
+                kept.stations[self.shape.row(node.place)] = node.hash;
+            }
+        }
+        let below = children.join(inner);
+        let sums = &children.counters[..children.width];
+        let (code, record) = (self.code(region), row::record_bytes(self.row(region)));
+        let hash = children.hasher.region(id, code, record, &below, sums);
+        row::set_region(self.row_mut(region), &hash, sums);
     }
 }
 
-/// A complete subtree over some of the children of a region.
-struct Subtree {
+/// A child of a region, and then the complete subtree that begins with it.
+struct Node {
     hash: Hash,
-    /// The child that it begins with.
-    first: usize,
+    /// As in [`Kept`].
+    inner: Hash,
+    place: Place,
     stale: bool,
 }
 
-/// Joins children to complete subtrees, largest first, as the frontier of a Merkle tree, each with
-/// its sums.
-struct Joiner {
+/// The children of one region.
+struct Children {
     hasher: Hasher,
+    /// Number of counters of each.
     width: usize,
-    count: usize,
-    subtrees: Vec<Subtree>,
+    nodes: Vec<Node>,
     /// The counters of each.
-    row: Vec<u64>,
+    counters: Vec<u64>,
 }
 
-impl Joiner {
+impl Children {
     fn new(width: usize) -> Self {
-        Self { hasher: Hasher::default(), width, count: 0, subtrees: Vec::new(), row: Vec::new() }
+        Self { hasher: Hasher::default(), width, nodes: Vec::new(), counters: Vec::new() }
     }
 
-    /// Hashes a station whose counters are the last of the row.
-    fn station(&mut self, contest: &str, code: &str, record: &Record) -> Hash {
-        let counters = &self.row[self.row.len() - self.width..];
-        self.hasher.station(contest, code, record, counters)
+    fn clear(&mut self) {
+        self.nodes.clear();
+        self.counters.clear();
     }
 
-    /// One more child, whose counters are the last of the row.
-    fn push(&mut self, hash: Hash, stale: bool, inner: &mut [Hash]) {
-        self.subtrees.push(Subtree { hash, first: self.count, stale });
-        // The new child completes one subtree for each trailing one of the count, like a carry.
-        (0..self.count.trailing_ones()).for_each(|_| self.join(inner));
-        self.count += 1;
+    /// Joins neighbours to subtrees of twice the size until one is left, the first, with the sums
+    /// of all; hashes where something below is stale. So RFC 6962, Section 2.1, splits them too.
+    fn join(&mut self, inner: &mut [Hash]) -> Below {
+        let count = self.nodes.len();
+        let mut half = 1;
+        while half < count {
+            for right in (half..count).step_by(2 * half) {
+                self.join_two(right - half, right, &mut inner[right]);
+            }
+            half *= 2;
+        }
+        // A region without children has sums too.
+        self.counters.resize(self.width.max(self.counters.len()), 0);
+        let root = self.nodes.first().map_or(TreeHead::EMPTY.root, |whole| whole.hash);
+        Below { count: count as u32, root }
     }
 
-    /// Joins the last two subtrees: hashes where something below is stale.
-    fn join(&mut self, inner: &mut [Hash]) {
-        let right = self.subtrees.pop().expect("two subtrees");
-        let left = self.subtrees.last_mut().expect("two subtrees");
-        let middle = self.row.len() - self.width;
-        let (before, right_counters) = self.row.split_at_mut(middle);
-        let left_counters = &mut before[middle - self.width..];
-        let inner = &mut inner[right.first];
+    /// Makes `left` the subtree of both.
+    fn join_two(&mut self, left: usize, right: usize, inner: &mut Hash) {
+        let (before, after) = self.counters.split_at_mut(right * self.width);
+        let left_counters = &mut before[left * self.width..][..self.width];
+        let right_counters = &after[..self.width];
+        let [left, right] = self.nodes.get_disjoint_mut([left, right]).expect("two children");
         left.stale |= right.stale;
-        if left.stale {
+        left.hash = if left.stale {
             *inner = self.hasher.inner((&left.hash, left_counters), (&right.hash, right_counters));
-        }
-        left.hash = *inner;
+            *inner
+        } else {
+            right.inner
+        };
         for (left, right) in left_counters.iter_mut().zip(right_counters) {
-            // A register has fewer than 2^26 units, and each adds less than 2^33 to a counter.
-            *left = left.checked_add(*right).expect("sums of 32-bit numbers");
+            // No overflow: a register has fewer than 2^26 units, and each adds less than 2^33.
+            *left += right;
         }
-        self.row.truncate(middle);
-    }
-
-    /// Leaves one row, the sums, and is ready for the next region when that is taken.
-    fn finish(&mut self, inner: &mut [Hash]) -> Below {
-        while self.subtrees.len() > 1 {
-            self.join(inner);
-        }
-        let root = self.subtrees.pop().map_or(TreeHead::EMPTY.root, |whole| whole.hash);
-        self.row.resize(self.width, 0);
-        Below { count: core::mem::take(&mut self.count) as u32, root }
     }
 }

@@ -10,6 +10,7 @@ use super::{
         Below, FIXED_COUNTERS, Record, RecordHead, Status, contest_hash, counter, inner_hash,
         station_hash, trail_hash,
     },
+    row::{self, NO_LINK},
     settle::Kept,
     shape::{Place, Shape},
 };
@@ -21,25 +22,10 @@ use crate::{
     },
 };
 
-/// No entry: the end of a unit's list of entries.
-const NO_LINK: u32 = u32::MAX;
-
 /// Rows of a page that updates all over the country write to: a state copies it for one of them.
 const SMALL: usize = 16;
-/// Rows of a page that is only added to, or of a table that is small.
+/// Rows of a page that is only added to.
 const LARGE: usize = 1024;
-
-/// What is known of a unit.
-#[derive(Clone, Copy, Debug)]
-struct Node {
-    record: Record,
-    /// The newest entry about the unit, in the list of all.
-    link: u32,
-}
-
-impl Node {
-    const EMPTY: Self = Self { record: Record::EMPTY, link: NO_LINK };
-}
 
 /// One entry about a unit, and the place of the one before.
 #[derive(Clone, Copy, Debug)]
@@ -54,14 +40,9 @@ pub struct ContestRecap {
     pub(super) shape: Arc<Shape>,
     units: Arc<UnitRegister>,
     contest: Contest,
-    nodes: Pages<Node, SMALL>,
-    /// For each station: votes in the order of the options, valid, invalid, total; null is 0. Then
-    /// what else its counters say: four times the numbers that are null, and its status.
-    values: Pages<u32, SMALL>,
-    /// For each region: its counters.
-    pub(super) sums: Pages<u64, SMALL>,
-    /// For each region: its hash.
-    pub(super) hashes: Pages<Hash, SMALL>,
+    /// For each station and each region: its row, as `row.rs` has it.
+    stations: Pages<u8, SMALL>,
+    regions: Pages<u8, SMALL>,
     links: Pages<Link, LARGE>,
     pub(super) kept: Kept,
 }
@@ -90,11 +71,9 @@ impl ContestRecap {
     pub fn new(contest: &Contest, shape: Arc<Shape>, units: Arc<UnitRegister>) -> Self {
         let options = contest.options.len();
         Self {
-            nodes: Pages::filled(shape.count(), 1, Node::EMPTY),
-            values: Pages::filled(shape.stations(), options + 4, 0),
-            sums: Pages::filled(shape.regions(), options + FIXED_COUNTERS, 0),
-            hashes: Pages::filled(shape.regions(), 1, TreeHead::EMPTY.root),
-            links: Pages::filled(0, 1, Link { index: 0, before: NO_LINK }),
+            stations: Pages::filled(shape.stations(), &row::empty_station(options)),
+            regions: Pages::filled(shape.regions(), &row::empty_region(options)),
+            links: Pages::filled(0, &[Link { index: 0, before: NO_LINK }]),
             contest: contest.clone(),
             kept: Kept::default(),
             shape,
@@ -128,24 +107,24 @@ impl ContestRecap {
     }
 
     /// The record of the unit at `place`.
-    pub fn record(&self, place: Place) -> &Record {
-        &self.node(place).record
+    pub fn record(&self, place: Place) -> Record {
+        row::record(self.row(place))
     }
 
     /// The hash of the unit at `place`: of a station from its record, of a region as of the last
     /// [`ContestRecap::settle`].
     pub fn hash(&self, place: Place) -> Hash {
         if !self.shape.is_station(place) {
-            return self.hashes.row(self.shape.row(place))[0];
+            return row::region_hash(self.row(place));
         }
         let id = self.contest.id.as_str();
-        station_hash(id, self.code(place), self.record(place), &self.counters(place))
+        station_hash(id, self.code(place), &self.record(place), &self.counters(place))
     }
 
     /// Indexes of all entries about the unit, oldest first.
     pub fn entries(&self, place: Place) -> Vec<u64> {
         let mut indexes = vec![];
-        let mut link = self.node(place).link;
+        let mut link = row::link(self.row(place));
         while link != NO_LINK {
             let entry = self.links.row(link as usize)[0];
             indexes.push(entry.index);
@@ -163,71 +142,72 @@ impl ContestRecap {
         counters
     }
 
-    fn node(&self, place: Place) -> &Node {
-        &self.nodes.row(place as usize)[0]
+    pub(super) fn row(&self, place: Place) -> &[u8] {
+        let row = self.shape.row(place);
+        match self.shape.is_station(place) {
+            true => self.stations.row(row),
+            false => self.regions.row(row),
+        }
     }
 
-    fn node_mut(&mut self, place: Place) -> &mut Node {
-        &mut self.nodes.row_mut(place as usize)[0]
+    pub(super) fn row_mut(&mut self, place: Place) -> &mut [u8] {
+        let row = self.shape.row(place);
+        match self.shape.is_station(place) {
+            true => self.stations.row_mut(row),
+            false => self.regions.row_mut(row),
+        }
     }
 
     /// Appends the counters of the unit at `place` to `out`.
     pub(super) fn add_counters(&self, place: Place, out: &mut Vec<u64>) {
-        let row = self.shape.row(place);
+        let row = self.row(place);
         if !self.shape.is_station(place) {
-            out.extend_from_slice(self.sums.row(row));
+            out.extend(row::sums(row));
             return;
         }
-        let (rest, numbers) = self.values.row(row).split_last().expect("a row is never empty");
         let registered = self.units.registered(self.shape.slot(place));
         let registered =
             u64::from(registered.l.unwrap_or(0)) + u64::from(registered.p.unwrap_or(0));
-        let status = |status| u64::from(rest % 4 == status as u32);
-        out.extend(numbers.iter().copied().map(u64::from));
+        let status = |status| u64::from(row[row::STATUS] == status as u8);
+        out.extend(row::numbers(row));
         out.extend([
             registered,
             1,
             1 - status(Status::None),
             status(Status::Corrected),
             status(Status::Disputed),
-            u64::from(rest / 4),
+            u64::from(row::unreadable(row)),
         ]);
     }
 
     /// One more entry about the unit at `place`.
     pub fn note(&mut self, place: Place, index: u64, leaf: &Hash) {
         let link = self.links.len() as u32;
-        let node = self.node_mut(place);
-        node.record.trail = trail_hash(&node.record.trail, index, leaf);
-        node.record.entries = node.record.entries.checked_add(1).expect("fewer entries than 2^32");
-        let before = core::mem::replace(&mut node.link, link);
+        let row = self.row_mut(place);
+        let mut record = row::record(row);
+        record.trail = trail_hash(&record.trail, index, leaf);
+        record.entries = record.entries.checked_add(1).expect("fewer entries than 2^32");
+        row::set_record(row, &record);
+        let before = row::set_link(row, link);
         self.links.push(&[Link { index, before }]);
         self.kept.mark(&self.shape, place);
     }
 
     /// What the chains of the unit at `place` say now.
     pub fn set(&mut self, place: Place, status: Status, head: Option<(RecordHead, Values<'_>)>) {
-        let (station, row) = (self.shape.is_station(place), self.shape.row(place));
-        let node = self.node_mut(place);
-        node.record.status = status;
-        node.record.head = head.map(|(head, _)| head);
+        let station = self.shape.is_station(place);
+        let row = self.row_mut(place);
+        let (head, values) = head.unzip();
+        row::set_record(row, &Record { status, head, ..row::record(row) });
         if station {
-            let (rest, numbers) = self.values.row_mut(row).split_last_mut().expect("as above");
-            numbers.fill(0);
-            *rest = status as u32;
-            if let Some((_, given)) = head {
-                for (number, given) in numbers.iter_mut().zip(given.counts()) {
-                    *rest += 4 * u32::from(given.is_none());
-                    *number = given.unwrap_or(0);
-                }
-            }
+            row::set_numbers(row, values);
         }
         self.kept.mark(&self.shape, place);
     }
 
     /// What outlasts a change of the register: trail, number of entries, and the list of them.
     pub fn take_trail(&self, place: Place) -> Option<(Record, Vec<u64>)> {
-        let record = *self.record(place);
+        let record = self.record(place);
         (record.entries > 0).then(|| (record, self.entries(place)))
     }
 
@@ -235,11 +215,11 @@ impl ContestRecap {
     pub fn restore_trail(&mut self, place: Place, entries: u32, trail: Hash, indexes: &[u64]) {
         for index in indexes {
             let link = self.links.len() as u32;
-            let before = core::mem::replace(&mut self.node_mut(place).link, link);
+            let before = row::set_link(self.row_mut(place), link);
             self.links.push(&[Link { index: *index, before }]);
         }
-        let node = self.node_mut(place);
-        (node.record.entries, node.record.trail) = (entries, trail);
+        let row = self.row_mut(place);
+        row::set_record(row, &Record { entries, trail, ..row::record(row) });
     }
 
     /// How many children take part, and the root over them.
