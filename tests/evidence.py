@@ -458,7 +458,8 @@ def by_entry(said, other):
         guilty_if(not before and not covers, "F1")
     if said["head"]:
         index, leaf = said["head"]["index"], said["head"]["leaf"]
-        guilty_if(other.index == index and other.leaf != leaf, "H2")
+        of_chain = other.is_a("tally") and other.body["seq"] == said["head"]["seq"]
+        guilty_if(other.index == index and not (other.leaf == leaf and of_chain), "H2")
         guilty_if(before and other.is_a("tally") and other.body["prev"] == leaf, "H2")
 
 

@@ -42,6 +42,36 @@ fn write_manifest(dir: &Path, file: &str, registers: &Value) {
     fs::write(dir.join(file), manifest.to_string()).unwrap();
 }
 
+// SPEC [Z7]
+#[test]
+fn a_key_for_refusals_that_the_log_does_not_have_is_not_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let (dir, server) = (dir.path(), example_log(dir.path()));
+    let submit = |server: &Serving| {
+        let submit = ["submit", "-p", "log/policy", "--url", &server.url, "--patience", "0s"];
+        jejak(dir, &[&submit[..], &["next.note"]].concat())
+    };
+    write_registers(dir);
+    let files = ["--units", "more.csv", "--contests", "more.jsonl"];
+    let add = ["--json", "manifest", "add-registers", "log"];
+    let registers = jejak(dir, &[&add[..], &files].concat()).exit(0).json();
+    write_manifest(dir, "next.json", &registers);
+    let new = ["key", "new", "stranger.key", "--name", "log.example/2024/refusal"];
+    let vkey = jejak(dir, &new).exit(0).stdout;
+    let text = fs::read_to_string(dir.join("next.json")).unwrap();
+    let mut manifest: Value = serde_json::from_str(&text).unwrap();
+    manifest["refusal_key"] = json!(vkey.trim_end());
+    fs::write(dir.join("next.json"), manifest.to_string()).unwrap();
+    jejak(dir, &["sign", "next.json", "-p", "log/policy", "-k", "log/keys/root"]).exit(0);
+    let refused = submit(&server);
+    assert!(matches!(refused.status, 69 | 75), "{} {}", refused.status, refused.stderr);
+    // Once it has the key, the log answers for it.
+    server.terminate();
+    fs::rename(dir.join("stranger.key"), dir.join("log/keys/refusal-next")).unwrap();
+    let server = Serving::start(dir, "log");
+    submit(&server).exit(0);
+}
+
 #[test]
 fn a_second_manifest_brings_its_registers() {
     let dir = tempfile::tempdir().unwrap();

@@ -137,6 +137,10 @@ impl SignedRefusal {
             .and_then(|rest| rest.strip_prefix('\n'))
             .and_then(|rest| rest.strip_suffix('\n'))
             .ok_or(malformed)?;
+        // As in an entry: no field holds prose, so nothing ever needs an escape.
+        if !json.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\') {
+            return Err(malformed);
+        }
         let body: RefusalBody = from_canonical(json).map_err(|_| malformed)?;
         let text = core::str::from_utf8(bytes).map_err(|_| malformed)?;
         if body.head.is_some() && body.code.as_str() != "conflict" {
@@ -299,7 +303,9 @@ fn by_entry(body: &RefusalBody, other: &Placed) -> Option<Lie> {
         return Some(Lie::WentOn);
     }
     let named = body.head?;
-    let another = index == named.index && leaf != named.leaf;
+    // A head is a tally, of the place in its chain that the refusal says.
+    let of_chain = matches!(other.entry().body(), Body::Tally(tally) if tally.seq == named.seq);
+    let another = index == named.index && !(leaf == named.leaf && of_chain);
     let replaced = before
         && matches!(other.entry().body(), Body::Tally(tally) if tally.prev == Some(named.leaf));
     (another || replaced).then_some(Lie::Head)

@@ -150,6 +150,10 @@ fn a_head_that_was_none_and_a_tally_that_extends() {
     case(head(2, leaf, 0), &third).lies(&[0, 3], false, Lie::Head);
     case(head(2, next, 1), &third).lies(&[0, 2], false, Lie::Head);
     case(head(5, next, 1), &third).lies(&[0], false, Lie::Head);
+    // The true head, but not its place in the chain; and what is no tally at all.
+    case(head(3, next, 7), &third).lies(&[0, 3], false, Lie::Head);
+    let mandate = leaf_hash(&world.entries[1]);
+    case(head(1, mandate, 0), &third).lies(&[0, 1], false, Lie::Head);
     let again = by_kpps(&first);
     case(Refusal::Conflict { head: None }, &again).lies(&[0], true, Lie::Extends);
     case(head(3, next, 1), &again).innocent(&[0], true);
