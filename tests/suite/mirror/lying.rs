@@ -124,6 +124,35 @@ fn heads_that_are_not_the_logs_change_nothing() {
     assert_serves(&mirror, &place.election, 300);
 }
 
+/// A log may sign whatever size it likes; only what it serves can be copied.
+#[test]
+fn a_head_of_more_entries_than_there_can_be_ends_at_the_first_file_that_is_missing() {
+    // RFC 6962: the root of a full tree whose leaves are all one hash.
+    let mut root = sha256(b"a leaf");
+    for _ in 0..40 {
+        root = sha256(&[&[1][..], root.as_bytes(), root.as_bytes()].concat());
+    }
+    for begins in [true, false] {
+        let place = Place::new(300, 300);
+        let mirror = place.mirror();
+        if !begins {
+            look(&mirror).unwrap();
+        }
+        show_head(&place, signed(&place, 1 << 40, root));
+        let edge = root.as_bytes().to_vec();
+        place.log.answers().files.insert("tile/5/000.p/1".to_owned(), edge);
+        let error = error(look(&mirror));
+        assert!(matches!(error, PullError::Withheld { .. }), "{error}");
+        assert!(place.log.answers().asked.len() < 100);
+    }
+    // What reads the entries of a log under such a head ends so too.
+    let place = Place::new(300, 300);
+    show_head(&place, signed(&place, 1 << 40, root));
+    let monitor = ["monitor", "-p", "policy", "--url", &place.log.url, "--once", "--state", "seen"];
+    let ended = jejak(place.dir.path(), &monitor);
+    assert!((1..100).contains(&ended.status), "{} {}", ended.status, ended.stderr);
+}
+
 // SPEC [Y5]
 #[test]
 fn a_head_that_contradicts_the_copy_is_kept_and_changes_nothing() {
