@@ -199,6 +199,50 @@ fn a_head_that_contradicts_the_copy_is_kept_and_changes_nothing() {
     assert_eq!(place.copied(), files(&place.election, 700));
 }
 
+// SPEC [Y5]
+#[test]
+fn another_mirror_that_has_less_is_only_behind() {
+    let place = Place::new(700, 500);
+    place.pull().unwrap();
+    let other = crate::monitor::fake::Fake::of(files(&place.election, 400));
+    let pull = ["mirror", "pull", "m", "-p", "policy", "--once", "--from", &other.url];
+    let ended = jejak(place.dir.path(), &pull).exit(75);
+    assert!(ended.stderr.contains("is behind: it has 400 entries"), "{}", ended.stderr);
+    assert!(!place.mirror_dir().join("reports").exists());
+    // Another history is one wherever it is shown.
+    let mut fork = crate::audit_log::Election::new(700);
+    fork.entries[300] = Bytes::from_static(b"a count that was changed");
+    other.answers().files = files(&fork, 400);
+    jejak(place.dir.path(), &pull).exit(16);
+    other.answers().files = files(&place.election, 700);
+    jejak(place.dir.path(), &pull).exit(0);
+    assert_eq!(place.copied(), files(&place.election, 700));
+}
+
+#[test]
+fn a_fork_is_named_also_where_its_evidence_cannot_be_kept() {
+    let place = Place::new(500, 500);
+    let mirror = place.mirror();
+    look(&mirror).unwrap();
+    let mut fork = crate::audit_log::Election::new(500);
+    fork.entries[300] = Bytes::from_static(b"a count that was changed");
+    place.log.answers().files = files(&fork, 500);
+    fs::write(place.mirror_dir().join("evidence"), b"").unwrap();
+    let error = look(&mirror).unwrap_err();
+    let forked = matches!(error, RoundError::Pull { error: PullError::Fork(_), kept: None });
+    assert!(forked, "{error}");
+}
+
+#[test]
+fn a_mirror_that_cannot_write_ends() {
+    let place = Place::new(300, 300);
+    fs::create_dir_all(place.copy()).unwrap();
+    fs::write(place.copy().join("tile"), b"where a directory must be").unwrap();
+    let pull = ["mirror", "pull", "m", "-p", "policy", "--every", "1s"];
+    let ended = jejak(place.dir.path(), &pull).exit(70);
+    assert!(ended.stderr.contains("could not be written"), "{}", ended.stderr);
+}
+
 #[test]
 fn no_more_than_sixteen_files_of_a_kind_are_kept() {
     let place = Place::new(100, 100);
