@@ -9,7 +9,6 @@
 //! there is right, and what is there need not be fetched again.
 
 use std::{
-    cmp::Reverse,
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
@@ -20,8 +19,8 @@ use std::{
 use jejak_proofs::{
     evidence::Evidence,
     merkle::{
-        BundleId, HASH_LEN, Hash, Plan, TILE_WIDTH, TileId, TreeHead, parse_bundle, prefix_roots,
-        sha256,
+        BundleId, HASH_LEN, Hash, Plan, TILE_LEVELS, TILE_WIDTH, TileId, TreeHead, parse_bundle,
+        prefix_roots,
     },
     note::{
         Checkpoint, CheckpointError, CheckpointFault, NOTE_LEN_MAX, Policy, UnverifiedCheckpoint,
@@ -246,12 +245,11 @@ struct Filling<'a, S> {
 impl<S: Source> Filling<'_, S> {
     fn run(&self, known: u64) -> Result<(), PullError> {
         let size = self.head.size;
-        let mut tiles: Vec<TileId> =
-            TileId::of_tree(known, size).filter(|id| id.width == TILE_WIDTH).collect();
-        tiles.sort_by_key(|id| Reverse(id.level));
-        // A tile is compared with the one above it, so that must be there.
-        for level in tiles.chunk_by(|a, b| a.level == b.level) {
-            self.each(level, |id| self.tile(id))?;
+        // A tile is compared with the one above it, so that must be there. A log may sign a size
+        // that no list of files fits in memory: the first that is missing must end it.
+        for level in (0..TILE_LEVELS).rev() {
+            let tiles = TileId::of_level(level, known, size);
+            self.each(tiles.filter(|id| id.width == TILE_WIDTH), |id| self.tile(id))?;
         }
         if known == 0 && size > 0 {
             let first = self.replica.row(0, 0)?[0];
@@ -259,7 +257,7 @@ impl<S: Source> Filling<'_, S> {
                 return Err(PullError::Genesis(first));
             }
         }
-        self.each(&BundleId::of_tree(known, size).collect::<Vec<_>>(), |id| self.bundle(id))?;
+        self.each(BundleId::of_tree(known, size), |id| self.bundle(id))?;
         let manifests = self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
         for (hash, len) in extras::registers(&manifests) {
             self.register(&hash, len)?;
@@ -274,14 +272,16 @@ impl<S: Source> Filling<'_, S> {
     /// Does many things, several at once.
     fn each<I: Copy + Sync>(
         &self,
-        ids: &[I],
+        ids: impl Iterator<Item = I>,
         one: impl Fn(I) -> Result<(), PullError> + Sync,
     ) -> Result<(), PullError> {
-        for group in ids.chunks(AT_ONCE) {
+        let mut ids = ids.peekable();
+        while ids.peek().is_some() {
             if self.pull.stop.load(Ordering::Relaxed) {
                 return Err(PullError::Stopped);
             }
-            get_all(group, &one)?;
+            let group: Vec<I> = ids.by_ref().take(AT_ONCE).collect();
+            get_all(&group, &one)?;
         }
         Ok(())
     }
@@ -317,7 +317,7 @@ impl<S: Source> Filling<'_, S> {
             self.keep(first + u64::from(id.width), &id.path());
             return Ok(());
         }
-        let bytes = source::bundle(self.pull.source, id).map_err(of_serve(self.head))?;
+        let bytes = source::bundle(self.pull.source, id).map_err(of_serve(self.head))?.bytes;
         if !is_bundle(id, &bytes, &self.replica.row(0, id.index)?) {
             return Err(withheld(self.head, id.path()));
         }
@@ -345,11 +345,8 @@ impl<S: Source> Filling<'_, S> {
             self.keep(u64::MAX, &path);
             return Ok(());
         }
-        let got = source::file(self.pull.source, path.clone(), len);
+        let got = source::file(self.pull.source, path.clone(), len, hash);
         let bytes = got.map_err(of_serve(self.head))?;
-        if sha256(&bytes) != *hash {
-            return Err(withheld(self.head, path));
-        }
         Ok(self.sink.write(&path, &bytes)?)
     }
 }

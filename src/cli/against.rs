@@ -24,7 +24,7 @@ use super::{
 use crate::{
     client::{
         Copies, Fetch, FetchError, FetchLimits,
-        source::{ServeError, Source, bundle, combine, get_all, tile},
+        source::{Bundle, ServeError, Source, bundle, combine_fitting, get_all, tile},
     },
     monitor::{NotALog, bundle_of},
 };
@@ -125,6 +125,9 @@ impl<'a> Shown<'a> {
         };
         // Only what convicts by itself is evidence; a proof that is rubbish is not.
         let conviction = evidence.verify_under(self.policy).map_err(|_| {
+            if self.fetch.is_away() {
+                return mirrors_do_not_lead();
+            }
             let message = "the log does not prove that its tree extends the one of the receipt";
             Failure::new(Exit::Failure, message).next("ask again; a monitor can find out more")
         })?;
@@ -145,34 +148,36 @@ impl<'a> Shown<'a> {
         }
         // Everything extends the empty tree.
         let Ok(plan) = Plan::prefix(before.size, now.size) else { return Ok(None) };
-        let hashes = self.combined(&plan, |hashes| {
-            prefix_roots(before.size, now.size, hashes)
-                .is_ok_and(|roots| roots == (before.root, now.root))
-        })?;
-        Ok(hashes.err().map(|wrong| Evidence::inconsistent(old, &self.checkpoint, wrong)))
+        let fits = |hashes: &[Hash]| {
+            prefix_roots(before.size, now.size, hashes) == Ok((before.root, now.root))
+        };
+        let Err(wrong) = self.combined(&plan, fits)? else { return Ok(None) };
+        let all = wrong.into_iter();
+        let all = all.map(|wrong| Evidence::inconsistent(old, &self.checkpoint, wrong));
+        // One that convicts, if there is one; else the first that does not.
+        let convicts = |evidence: &Evidence| evidence.verify_under(self.policy).is_ok();
+        Ok(all.max_by_key(convicts))
     }
 
-    /// The hashes of a plan for the shown tree that `fit`, from the log or else from a mirror; if
-    /// none do, those that came first.
+    /// The hashes of a plan for the shown tree that `fit`, from the log or else from a mirror; or
+    /// all that do not.
     fn combined(
         &self,
         plan: &Plan,
         fit: impl Fn(&[Hash]) -> bool,
-    ) -> Result<Result<Vec<Hash>, Vec<Hash>>, Failure> {
+    ) -> Result<Result<Vec<Hash>, Vec<Vec<Hash>>>, Failure> {
         let size = self.checkpoint.head().size;
-        let first = combine(&self.fetch, plan, size).map_err(not_served)?;
-        if fit(&first) {
-            return Ok(Ok(first));
-        }
-        let more = self.fetch.mirrors().iter().filter_map(|copy| combine(copy, plan, size).ok());
-        Ok(more.into_iter().find(|hashes| fit(hashes)).ok_or(first))
+        combine_fitting(&self.fetch, plan, size, fit).map_err(not_served)
     }
 
-    /// Demands that the log serves this entry at this index.
+    /// Demands that the log serves this entry at this index, or that a mirror does where the log
+    /// serves none.
     pub fn serves(&self, index: u64, entry: &[u8]) -> Result<(), Failure> {
-        match self.entry(index)? == entry {
-            true => Ok(()),
-            false => Err(differs(index, "the log serves another one there now")),
+        let (served, failure) = self.entries(index)?;
+        match (served.iter().any(|served| served == entry), failure) {
+            (true, _) => Ok(()),
+            (false, None) => Err(differs(index, "the log serves another one there now")),
+            (false, Some(failure)) => Err(not_served(failure)),
         }
     }
 
@@ -181,24 +186,31 @@ impl<'a> Shown<'a> {
         if receipt.index >= self.checkpoint.head().size {
             return Ok(());
         }
-        let served = self.entry(receipt.index)?;
-        match receipt.verify(&served, self.policy) {
-            Ok(_) => {
-                let what = format!("the receipt is for leaf hash {}", leaf_hash(&served));
+        let served = self.entries(receipt.index)?.0;
+        let fitting = served.iter().find(|served| receipt.verify(served, self.policy).is_ok());
+        match fitting {
+            Some(served) => {
+                let what = format!("the receipt is for leaf hash {}", leaf_hash(served));
                 Err(differs(receipt.index, &what))
             }
-            Err(_) => Ok(()),
+            None => Ok(()),
         }
     }
 
-    /// What is served as an entry, which nothing proves yet.
-    fn entry(&self, index: u64) -> Result<Vec<u8>, Failure> {
+    /// What the log serves as an entry; where it serves none, what each mirror does, and why. None
+    /// of it is proven yet.
+    fn entries(&self, index: u64) -> Result<(Vec<Vec<u8>>, Option<ServeError>), Failure> {
         let id = bundle_of(index, self.checkpoint.head().size);
-        let bytes = bundle(&self.fetch, id).map_err(not_served)?;
-        let malformed = || not_served(ServeError::Malformed { path: id.path() });
-        let entries = parse_bundle(id, &bytes).map_err(|_| malformed())?;
-        let place = (index % 256) as usize;
-        entries.get(place).map(|entry| entry.to_vec()).ok_or_else(malformed)
+        let first = bundle(&self.fetch, id).map_err(not_served)?;
+        let entry = |bytes: &[u8]| {
+            let entries = parse_bundle(id, bytes).ok()?;
+            entries.get((index % 256) as usize).map(|entry| entry.to_vec())
+        };
+        let Bundle { bytes, failure, .. } = first;
+        let copies = self.fetch.mirrors().iter().filter(|_| failure.is_some());
+        let copies = copies.filter_map(|copy| Some(bundle(copy, id).ok()?.bytes));
+        let entries = std::iter::once(bytes).chain(copies).filter_map(|bytes| entry(&bytes));
+        Ok((entries.collect(), failure))
     }
 
     /// Whether the entry with this leaf hash stands at `index` under the signed root.
@@ -220,6 +232,9 @@ impl<'a> Shown<'a> {
                 return Ok(found);
             }
         }
+        if self.fetch.is_away() {
+            return Err(mirrors_do_not_lead());
+        }
         let message = "the log's tiles do not lead to the root that it signed";
         Err(Failure::new(Exit::Failure, message).next("ask again; ask a monitor"))
     }
@@ -233,10 +248,12 @@ impl<'a> Shown<'a> {
     ) -> Result<Option<Option<u64>>, Failure> {
         let head = self.checkpoint.head();
         let (mut frontier, mut found) = (Frontier::new(), None);
-        let ids: Vec<TileId> = TileId::of_tree(0, head.size).filter(|id| id.level == 0).collect();
+        // A log may sign a size that no list of tiles fits in memory.
+        let mut ids = TileId::of_level(0, 0, head.size).peekable();
         let bar = output.progress(head.size, "leaf hashes");
-        for group in ids.chunks(TILES_AT_ONCE) {
-            for tile in get_all(group, |id| tile(source, id)).map_err(not_served)? {
+        while ids.peek().is_some() {
+            let group: Vec<TileId> = ids.by_ref().take(TILES_AT_ONCE).collect();
+            for tile in get_all(&group, |id| tile(source, id)).map_err(not_served)? {
                 for hash in tile.hashes() {
                     if *hash == leaf {
                         found.get_or_insert(frontier.size());
@@ -319,6 +336,12 @@ fn connect(asked: Asked<'_>, policy: &Policy) -> Result<Copies, Failure> {
 fn differs(index: u64, what: &str) -> Failure {
     let message = format!("this is not entry {index} of the log: {what}");
     Failure::new(Exit::Differs, message).next(format!("look at entry {index} of the log"))
+}
+
+/// The log does not answer, and what its mirrors serve is no fault of its own.
+fn mirrors_do_not_lead() -> Failure {
+    let message = "the log cannot be reached, and its mirrors serve no proof of what it signed";
+    Failure::new(Exit::Unreachable, message).next("try again later, or name another --mirror")
 }
 
 fn not_served(error: ServeError) -> Failure {

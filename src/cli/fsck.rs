@@ -88,15 +88,7 @@ fn mend(
         return Err(Failure::new(Exit::Usage, message));
     }
     let from = self::source(from)?;
-    // A server publishes files of its own, and must not meet ours.
-    let log = Path::new(place).join("log");
-    let lock = log.is_dir().then(|| DirLock::acquire(&log)).transpose();
-    let _lock = lock.map_err(|error| match &error {
-        StoreError::Locked { .. } => {
-            Failure::new(Exit::TryAgain, error).next("stop `jejak serve` first")
-        }
-        _ => Failure::new(Exit::Failure, error),
-    })?;
+    let _locks = locks(Path::new(place))?;
     let repaired = match audit::repair(source, &from, policy, progress) {
         Ok(repaired) => repaired,
         Err(error) => return Ok(Err(error)),
@@ -105,6 +97,23 @@ fn mend(
         output.result(|| format!("repaired {file}"), &json!({"repaired": file}));
     }
     Ok(Ok(repaired.report))
+}
+
+/// The locks of a place that is mended: a server and a mirror publish files of their own, and must
+/// not meet ours. A log's is in `log/`, which may be the place; a mirror's beside its copies.
+fn locks(place: &Path) -> Result<Vec<DirLock>, Failure> {
+    let place = place.canonicalize().unwrap_or_else(|_| place.to_owned());
+    let log = place.join("log");
+    let has_lock = |dir: &&Path| dir.join("lock").is_file() || (**dir == *log && dir.is_dir());
+    let dirs = [Some(&*log), Some(&*place), place.parent()];
+    let lock = |dir: &Path| {
+        DirLock::acquire(dir).map_err(|error| match &error {
+            StoreError::Locked { .. } => Failure::new(Exit::TryAgain, error)
+                .next("stop `jejak serve` first, or `jejak mirror` that keeps this copy"),
+            _ => Failure::new(Exit::Failure, error),
+        })
+    };
+    dirs.into_iter().flatten().filter(has_lock).map(lock).collect()
 }
 
 /// One line for each file.

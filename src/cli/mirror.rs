@@ -21,12 +21,15 @@ use super::{
 };
 use crate::{
     audit::PullError,
-    mirror::{Mirror, Options, RoundError, StartError, http},
+    mirror::{Following, Mirror, Options, RoundError, StartError, http},
     store::StoreError,
 };
 
 /// Where a mirror is served unless told otherwise.
 const LISTEN_DEFAULT: &str = "127.0.0.1:7119";
+
+/// How often followers are asked whether they still follow.
+const STUCK_EVERY: Duration = Duration::from_millis(200);
 
 /// Keep a verified copy of logs, and serve it, also when a log is gone.
 ///
@@ -98,10 +101,29 @@ pub fn run(args: MirrorArgs, output: &Output) -> Result<Exit, Failure> {
         MirrorVerb::Pull(args) => {
             let mirror = open(&args.copy)?;
             let following = mirror.follow(args.copy.every).map_err(|error| failed(&error))?;
-            runtime()?.block_on(stop_signal());
+            let is_stuck = runtime()?.block_on(async {
+                tokio::select! {
+                    () = stop_signal() => false,
+                    () = stuck(&following) => true,
+                }
+            });
             drop(following);
-            Ok(Exit::Ok)
+            match is_stuck {
+                false => Ok(Exit::Ok),
+                true => {
+                    let message = "the copy could not be written; what is durable is not known";
+                    Err(Failure::new(Exit::Internal, message)
+                        .next("look at the disk, then start it again: it reads all of the copy"))
+                }
+            }
         }
+    }
+}
+
+/// Waits until nothing more can be pulled.
+async fn stuck(following: &Following) {
+    while !following.is_stuck() {
+        tokio::time::sleep(STUCK_EVERY).await;
     }
 }
 
@@ -203,6 +225,12 @@ fn failed(error: &StartError) -> Failure {
              showed before is forgotten",
             parent(file)
         )),
+        StartError::Lost { file, record } => Failure::new(Exit::Internal, error).next(format!(
+            "find out what happened to {}, and copy {} to {}; it says what the log showed before",
+            parent(file),
+            record.display(),
+            file.display()
+        )),
         _ => Failure::config(error),
     }
 }
@@ -222,6 +250,7 @@ fn exit_of(error: &RoundError) -> Exit {
             PullError::Stopped => Exit::TryAgain,
             _ => Exit::Failure,
         },
+        RoundError::Behind { .. } => Exit::TryAgain,
         RoundError::Quorum(error) => exit_of_checkpoint(error),
         RoundError::Sign(_) => Exit::Config,
         RoundError::Store(error) => exit_of_store(error),

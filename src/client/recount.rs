@@ -131,8 +131,8 @@ impl Recount {
         }
         let leaves = self.leaves(source, head, stop)?;
         let start = self.replay.frontier.size();
-        let ids: Vec<BundleId> = BundleId::of_tree(start, head.size).collect();
-        source::bundles_ahead(source, &ids, BUNDLES_AT_ONCE, |groups| {
+        let ids = BundleId::of_tree(start, head.size);
+        source::bundles_ahead(source, ids, BUNDLES_AT_ONCE, |groups| {
             for bundles in groups {
                 if stop.load(Ordering::Relaxed) {
                     return Err(RecountError::Stopped);
@@ -216,7 +216,7 @@ fn known_of(place: &BundleId, size: u64) -> usize {
 
 /// Holds the entries of bundles from index `start` on against `leaves`, which begin there.
 fn check_leaves(bundles: &[Bundle], start: u64, leaves: &[Hash]) -> Result<(), ServeError> {
-    for (id, bytes) in bundles {
+    for Bundle { id, bytes, .. } in bundles {
         let malformed = || ServeError::Malformed { path: id.path() };
         let entries = parse_bundle(*id, bytes).map_err(|_| malformed())?;
         let first = id.index * u64::from(TILE_WIDTH);

@@ -86,8 +86,8 @@ pub fn replay(
     let checkpoint = policy.verify(UnverifiedCheckpoint::parse(&body)?)?;
     let size = checkpoint.head().size;
     let mut replay = Replay::new(checkpoint.origin(), genesis);
-    let ids: Vec<BundleId> = BundleId::of_tree(0, size).collect();
-    source::bundles_ahead(fetch, &ids, BUNDLES_AT_ONCE, |groups| {
+    let ids = BundleId::of_tree(0, size);
+    source::bundles_ahead(fetch, ids, BUNDLES_AT_ONCE, |groups| {
         groups.into_iter().try_for_each(|bundles| {
             replay.judge(fetch, &bundles?, &mut |entry, frontier| {
                 seen(entry, frontier.size() - 1, size)
@@ -132,7 +132,7 @@ impl Replay {
         seen: &mut dyn FnMut(&Entry, &Frontier),
     ) -> Result<(), ReplayError> {
         let mut items = Vec::new();
-        for (id, bytes) in bundles {
+        for Bundle { id, bytes, .. } in bundles {
             let malformed = |_| ServeError::Malformed { path: id.path() };
             let entries = parse_bundle(*id, bytes).map_err(malformed)?;
             let start = id.index * u64::from(TILE_WIDTH);
@@ -203,7 +203,7 @@ fn register<T>(
     parse: impl Fn(&[u8]) -> Option<(Hash, T)>,
 ) -> Result<T, ReplayError> {
     let path = format!("register/{}", file.sha256);
-    let bytes = source::file(source, path.clone(), REGISTER_LEN_MAX as u64)?;
+    let bytes = source::file(source, path.clone(), REGISTER_LEN_MAX as u64, &file.sha256)?;
     let named = parse(&bytes).filter(|(sha256, _)| *sha256 == file.sha256);
     let malformed = ServeError::Malformed { path };
     named.map(|(_, register)| register).ok_or(ReplayError::Serve(malformed))

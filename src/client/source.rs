@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     error::Error,
+    iter,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -14,7 +15,7 @@ use std::{
 
 use jejak_proofs::merkle::{
     BundleId, ENTRY_LEN_MAX, HASH_LEN, Hash, NodeId, Plan, TILE_WIDTH, Tile, TileId, parse_bundle,
-    prefix_len,
+    prefix_len, sha256,
 };
 
 use super::fetch::{Fetch, FetchError};
@@ -68,6 +69,16 @@ impl Source for &dyn Source {
     }
 }
 
+/// A place without its mirrors: what it gives is its own doing.
+#[derive(Clone, Copy, Debug)]
+pub struct Alone<'a, S>(pub &'a S);
+
+impl<S: Source> Source for Alone<'_, S> {
+    fn get(&self, path: &str, len_max: u64) -> Result<Option<Vec<u8>>, SourceError> {
+        self.0.get(path, len_max)
+    }
+}
+
 impl Source for Fetch {
     fn get(&self, path: &str, len_max: u64) -> Result<Option<Vec<u8>>, SourceError> {
         match self.get_patiently(path, len_max, PATIENCE) {
@@ -101,20 +112,27 @@ pub enum ServeError {
 }
 
 /// Gets the first of two paths, the partial and the full one, at which there is what `cut` takes:
-/// from the source, or else from one of its mirrors.
+/// from the source, or else from one of its mirrors. Then with why the source did not give it: a
+/// mirror's bytes accuse nobody.
 fn get_cut<T>(
     source: &impl Source,
     paths: &[String],
     len_max: u64,
     cut: impl Fn(Vec<u8>) -> Option<T>,
-) -> Result<T, ServeError> {
+) -> Result<(T, Option<ServeError>), ServeError> {
     let failure = match get_cut_of(source, paths, len_max, &cut) {
-        Ok(done) => return Ok(done),
+        Ok(done) => return Ok((done, None)),
         Err(failure) => failure,
     };
     let mut mirrors = source.mirrors().iter();
     let helped = mirrors.find_map(|mirror| get_cut_of(mirror, paths, len_max, &cut).ok());
-    helped.inspect(|_| source.helped(&failure)).ok_or(failure)
+    match helped {
+        Some(done) => {
+            source.helped(&failure);
+            Ok((done, Some(failure)))
+        }
+        None => Err(failure),
+    }
 }
 
 fn get_cut_of<T>(
@@ -141,12 +159,18 @@ fn get_cut_of<T>(
     Err(failure)
 }
 
-/// Gets a whole file.
+/// Gets a whole file that has this hash.
 ///
 /// # Errors
 /// As [`ServeError`] says.
-pub fn file(source: &impl Source, path: String, len_max: u64) -> Result<Vec<u8>, ServeError> {
-    get_cut(source, &[path], len_max, Some)
+pub fn file(
+    source: &impl Source,
+    path: String,
+    len_max: u64,
+    hash: &Hash,
+) -> Result<Vec<u8>, ServeError> {
+    let is_it = |bytes: Vec<u8>| Some(bytes).filter(|bytes| sha256(bytes) == *hash);
+    Ok(get_cut(source, &[path], len_max, is_it)?.0)
 }
 
 /// Gets a tile; a partial one may have grown into the full one. Nothing proves its hashes.
@@ -157,25 +181,49 @@ pub fn tile(source: &impl Source, id: TileId) -> Result<Tile, ServeError> {
     let full = TileId { width: TILE_WIDTH, ..id };
     let paths = if id == full { vec![id.path()] } else { vec![id.path(), full.path()] };
     let len = usize::from(id.width) * HASH_LEN;
-    get_cut(source, &paths, u64::from(TILE_WIDTH) * HASH_LEN as u64, |bytes| {
+    let got = get_cut(source, &paths, u64::from(TILE_WIDTH) * HASH_LEN as u64, |bytes| {
         let whole = bytes.len() == len || bytes.len() == usize::from(TILE_WIDTH) * HASH_LEN;
         Tile::parse(id, bytes.get(..len).filter(|_| whole)?).ok()
-    })
+    });
+    Ok(got?.0)
+}
+
+/// A bundle as it was given. Nothing proves its entries.
+#[derive(Debug)]
+pub struct Bundle {
+    /// Which one.
+    pub id: BundleId,
+    /// Its bytes, of exactly its width.
+    pub bytes: Vec<u8>,
+    /// Why the source itself did not give it: then a mirror did, and what is wrong with it is not
+    /// the source's doing.
+    pub failure: Option<ServeError>,
 }
 
 /// Gets a bundle of exactly its width; a partial one may have grown into the full one.
 ///
 /// # Errors
 /// As [`ServeError`] says.
-pub fn bundle(source: &impl Source, id: BundleId) -> Result<Vec<u8>, ServeError> {
+pub fn bundle(source: &impl Source, id: BundleId) -> Result<Bundle, ServeError> {
     let full = BundleId { width: TILE_WIDTH, ..id };
     let paths = if id == full { vec![id.path()] } else { vec![id.path(), full.path()] };
     let len_max = u64::from(TILE_WIDTH) * (2 + ENTRY_LEN_MAX as u64);
-    get_cut(source, &paths, len_max, |mut bytes| {
+    let (bytes, failure) = get_cut(source, &paths, len_max, |mut bytes| {
         let whole = [id, full].iter().any(|id| parse_bundle(*id, &bytes).is_ok());
         bytes.truncate(prefix_len(&bytes, id.width).ok().filter(|_| whole)?);
         Some(bytes)
-    })
+    })?;
+    Ok(Bundle { id, bytes, failure })
+}
+
+/// Gets a bundle that is the right one from the first of these mirrors that has it.
+pub fn bundle_of_mirrors(
+    mirrors: &[Fetch],
+    id: BundleId,
+    is_right: impl Fn(&[u8]) -> bool,
+) -> Option<Vec<u8>> {
+    let bundle = |mirror| Some(bundle(mirror, id).ok()?.bytes);
+    mirrors.iter().filter_map(bundle).find(|bytes| is_right(bytes))
 }
 
 /// The leaf hashes of tiles at level 0, for the places of the bundles that hold their entries: both
@@ -210,23 +258,47 @@ pub fn combine(source: &impl Source, plan: &Plan, size: u64) -> Result<Vec<Hash>
     Ok(plan.combine(&hashes).expect("one hash for each node"))
 }
 
-/// A bundle as it was served.
-pub type Bundle = (BundleId, Vec<u8>);
+/// The proof of a plan that `fits`, out of the tiles of the source or else of one of its mirrors; or
+/// all that do not.
+///
+/// # Errors
+/// As [`ServeError`] says, of the source.
+pub fn combine_fitting(
+    source: &impl Source,
+    plan: &Plan,
+    size: u64,
+    fits: impl Fn(&[Hash]) -> bool,
+) -> Result<Result<Vec<Hash>, Vec<Vec<Hash>>>, ServeError> {
+    let first = combine(source, plan, size)?;
+    let more = source.mirrors().iter().filter_map(|mirror| combine(mirror, plan, size).ok());
+    let mut wrong = Vec::new();
+    for hashes in iter::once(first).chain(more) {
+        if fits(&hashes) {
+            return Ok(Ok(hashes));
+        }
+        wrong.push(hashes);
+    }
+    Ok(Err(wrong))
+}
 
 /// Gets bundles in groups of `at_once`, in order, and hands them to `judge` through a channel: one
 /// group waits while one is judged and one is fetched. It ends with the first error, and when
 /// `judge` drops the channel.
 pub fn bundles_ahead<R>(
     source: &impl Source,
-    ids: &[BundleId],
+    mut ids: impl Iterator<Item = BundleId> + Send,
     at_once: usize,
     judge: impl FnOnce(mpsc::Receiver<Result<Vec<Bundle>, ServeError>>) -> R,
 ) -> R {
     thread::scope(|scope| {
         let (sender, groups) = mpsc::sync_channel(0);
         scope.spawn(move || {
-            for group in ids.chunks(at_once) {
-                let got = get_all(group, |id| Ok((id, bundle(source, id)?)));
+            loop {
+                let group: Vec<BundleId> = ids.by_ref().take(at_once).collect();
+                if group.is_empty() {
+                    return;
+                }
+                let got = get_all(&group, |id| bundle(source, id));
                 let failed = got.is_err();
                 if sender.send(got).is_err() || failed {
                     return;

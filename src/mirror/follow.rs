@@ -51,6 +51,14 @@ pub enum RoundError {
         /// Where what convicts was kept, below the mirror's directory.
         kept: Option<String>,
     },
+    /// Another copy, which the log is pulled from, has fewer entries than this one.
+    #[error("the source is behind: it has {shown} entries, the copy {size}")]
+    Behind {
+        /// Entries of the copy.
+        size: u64,
+        /// Entries of the source.
+        shown: u64,
+    },
     /// The head is the log's, but not enough witnesses of the policy cosigned it.
     #[error("{0}")]
     Quorum(CheckpointError),
@@ -73,6 +81,15 @@ impl From<PullError> for RoundError {
 }
 
 impl RoundError {
+    /// Whether a look that could not mend the copy need not ask for what is new.
+    fn ends_round(&self) -> bool {
+        let pull = match self {
+            Self::Pull { error, .. } => error,
+            _ => return true,
+        };
+        matches!(pull, PullError::Stopped | PullError::Store(_))
+    }
+
     /// Whether nobody knows what is durable: nothing may be pulled any more.
     fn is_final(&self) -> bool {
         let store = match self {
@@ -83,6 +100,13 @@ impl RoundError {
     }
 }
 
+/// Where a log is pulled from.
+pub(super) struct Place {
+    pub source: Fetch,
+    /// It is another copy, and not the log itself.
+    pub is_copy: bool,
+}
+
 /// A log that is followed.
 #[derive(Debug)]
 pub(super) struct Followed {
@@ -90,6 +114,8 @@ pub(super) struct Followed {
     id: Hash,
     policy: Arc<Policy>,
     source: Fetch,
+    /// The source is another copy, and not the log itself.
+    is_copy: bool,
     /// Keys that cosign what is stored.
     keys: Arc<[CosigningKey]>,
     /// The mirror's directory.
@@ -112,23 +138,35 @@ impl Followed {
     pub fn open(
         dir: &Path,
         origin: &str,
-        source: Fetch,
+        from: Place,
         policy: Arc<Policy>,
         keys: Arc<[CosigningKey]>,
     ) -> Result<Self, StartError> {
         let id = id_of(origin);
         let place = dir.join(id.to_string());
         let files = Arc::new(Directory::open(&place));
+        let (around, record) = (Directory::open(dir), record_of(id));
+        let recorded = around.len(&record)?.is_some();
         let checkpoint = match files.read(CHECKPOINT, NOTE_LEN_MAX as u64)? {
+            None if recorded => {
+                return Err(StartError::Lost {
+                    file: place.join(CHECKPOINT),
+                    record: dir.join(record),
+                });
+            }
             None => None,
             Some(bytes) => {
                 let read = UnverifiedCheckpoint::parse(&bytes);
                 let read = read.and_then(|read| policy.verify_log(read));
                 let file = place.join(CHECKPOINT);
-                Some(read.map_err(|error| StartError::Checkpoint {
+                let checkpoint = read.map_err(|error| StartError::Checkpoint {
                     file: file.clone(),
                     reason: error.to_string(),
-                })?)
+                })?;
+                if !recorded {
+                    around.replace(&record, &bytes)?;
+                }
+                Some(checkpoint)
             }
         };
         let replica = checkpoint.and_then(|checkpoint| Replica::open(&files, checkpoint));
@@ -138,9 +176,10 @@ impl Followed {
             origin: origin.to_owned(),
             id,
             policy,
-            source,
+            source: from.source,
+            is_copy: from.is_copy,
             keys,
-            dir: Directory::open(dir),
+            dir: around,
             files,
             view: RwLock::new(replica.map(Arc::new)),
             status: Mutex::default(),
@@ -238,17 +277,30 @@ impl Followed {
 
     /// Looks at the source once. The copy is as it was if that fails.
     pub fn round(&self) -> Result<(), RoundError> {
-        let done = self.heal().and_then(|()| self.pull());
+        let healed = self.heal();
+        let pulled = match &healed {
+            // A copy whose right edge is lost has no head that what is new could be held against.
+            Err(error) if error.ends_round() || self.has_no_edge()? => None,
+            _ => Some(self.pull()),
+        };
+        let is_pulled = matches!(pulled, Some(Ok(())));
+        // What is new is pulled whatever a source lacks to mend what is old.
+        let done = pulled.unwrap_or(Ok(())).and(healed);
         let mut status = self.status();
+        if is_pulled {
+            status.agreed = Some(Instant::now());
+        }
         match &done {
-            Ok(()) => {
-                status.agreed = Some(Instant::now());
-                status.trouble = None;
-            }
+            Ok(()) => status.trouble = None,
             Err(RoundError::Pull { error: PullError::Stopped, .. }) => {}
             Err(error) => status.trouble = Some(error.to_string()),
         }
         done
+    }
+
+    /// Whether there is a copy of which not even the right edge is whole.
+    fn has_no_edge(&self) -> Result<bool, StoreError> {
+        Ok(self.view().is_none() && self.files.len(CHECKPOINT)?.is_some())
     }
 
     fn to_pull(&self) -> Pull<'_, Fetch> {
@@ -295,6 +347,11 @@ impl Followed {
         let known = self.view();
         let shown = self.to_pull().head(known.as_deref()).map_err(|error| self.keep(error))?;
         let note = shown.note().to_owned();
+        if *self.shown() != note {
+            // Nothing gets a name under a head that lacks the quorum. This line is shown to nobody;
+            // the one that says that everything is stored is made once it is.
+            self.cosigned(&shown)?;
+        }
         match known {
             Some(known) if known.head() == shown.head() => {
                 if *self.shown() != note {
@@ -333,7 +390,16 @@ impl Followed {
         if before.is_some_and(|before| age(before) > age(&next)) {
             return Ok(());
         }
-        self.files.replace(CHECKPOINT, next.note().as_bytes())?;
+        // The record first, so that a checkpoint that is gone is missed. Only the first record comes
+        // after: a start that finds a checkpoint alone writes it.
+        let (record, note) = (record_of(self.id), next.note().as_bytes());
+        if self.dir.len(&record)?.is_some() {
+            self.dir.replace(&record, note)?;
+            self.files.replace(CHECKPOINT, note)?;
+        } else {
+            self.files.replace(CHECKPOINT, note)?;
+            self.dir.replace(&record, note)?;
+        }
         self.show(replica.with_checkpoint(next));
         Ok(())
     }
@@ -354,11 +420,21 @@ impl Followed {
 
     /// Keeps what convicts the log.
     fn keep(&self, error: PullError) -> RoundError {
-        match kept::keep(&self.dir, self.id, &error) {
-            Ok(kept) => RoundError::Pull { error, kept },
-            Err(error) => RoundError::Store(error),
+        if let (PullError::Rollback { size, shown }, true) = (&error, self.is_copy) {
+            return RoundError::Behind { size: *size, shown: shown.head().size };
         }
+        let kept = kept::keep(&self.dir, self.id, &error).unwrap_or_else(|failure| {
+            // What the log did is said all the same, and the next look tries again.
+            tracing::error!(origin = self.origin, %failure, "what convicts could not be kept");
+            None
+        });
+        RoundError::Pull { error, kept }
     }
+}
+
+/// Where the whole head of a copy is kept a second time, below the mirror's directory.
+fn record_of(id: Hash) -> String {
+    format!("heads/{id}")
 }
 
 /// Removes what a process that was killed left behind: files without a name, and partial files of

@@ -29,8 +29,11 @@ use jejak_proofs::{
     note::{CosigningKey, Policy},
 };
 
-use self::{follow::Followed, metrics::Metrics};
 pub use self::{follow::RoundError, status::Standing};
+use self::{
+    follow::{Followed, Place},
+    metrics::Metrics,
+};
 use crate::{
     client::{Fetch, FetchError, FetchLimits},
     store::{DirLock, StoreError},
@@ -71,6 +74,14 @@ pub enum StartError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The copy lost its checkpoint: what was seen is only in the record of it.
+    #[error("{} is gone, and {} says that there was one", file.display(), record.display())]
+    Lost {
+        /// The checkpoint.
+        file: PathBuf,
+        /// What it was.
+        record: PathBuf,
+    },
     /// The system gives no thread.
     #[error("no thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -90,7 +101,8 @@ pub struct Options {
 /// A mirror of some logs in one directory.
 ///
 /// The directory has a directory `<id>` for each log, the SHA-256 of its origin, which is a static
-/// copy that any web server serves; `evidence/<id>` and `reports/<id>`; and a lock.
+/// copy that any web server serves; `evidence/<id>` and `reports/<id>`; `heads/<id>`, the head of
+/// the copy a second time; and a lock.
 #[derive(Debug)]
 pub struct Mirror {
     logs: BTreeMap<Hash, Arc<Followed>>,
@@ -173,6 +185,13 @@ pub struct Following {
     threads: Vec<JoinHandle<()>>,
 }
 
+impl Following {
+    /// Whether one of them has ended because nobody knows any more what is durable.
+    pub fn is_stuck(&self) -> bool {
+        self.logs.iter().any(|log| log.status().stuck)
+    }
+}
+
 impl Drop for Following {
     fn drop(&mut self) {
         self.logs.iter().for_each(|log| log.end());
@@ -182,9 +201,12 @@ impl Drop for Following {
     }
 }
 
-fn source_of(policy: &Policy, origin: &str, from: Option<&str>) -> Result<Fetch, StartError> {
-    let url = from.or_else(|| policy.url(origin));
+fn source_of(policy: &Policy, origin: &str, from: Option<&str>) -> Result<Place, StartError> {
+    let own = policy.url(origin);
+    let url = from.or(own);
     let url = url.ok_or_else(|| StartError::NoUrl { origin: origin.to_owned() })?;
+    let is_copy = own.map(|own| own.trim_end_matches('/')) != Some(url.trim_end_matches('/'));
     Fetch::new(url, &FetchLimits::default())
+        .map(|source| Place { source, is_copy })
         .map_err(|error| StartError::Url { origin: origin.to_owned(), error: Box::new(error) })
 }

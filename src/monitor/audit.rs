@@ -47,6 +47,9 @@ const SNAPSHOT_EVERY: u64 = 250_000;
 /// is reported as any other that the rules should have refused.
 const DOUBLE_SEARCHES_MAX: u32 = 1_000;
 
+/// Entries of a bundle.
+const WIDTH: u64 = TILE_WIDTH as u64;
+
 /// How an entry begins that is the log's own.
 const STATE_HEADER: &[u8] = b"jejak/state/";
 
@@ -112,8 +115,8 @@ impl<S: Source> Monitor<'_, S> {
         };
         auditor.old_bundles.clear();
         let source = self.source;
-        let ids: Vec<BundleId> = BundleId::of_tree(auditor.ledger.size(), size).collect();
-        let done = source::bundles_ahead(source, &ids, BUNDLES_AT_ONCE, |groups| {
+        let ids = BundleId::of_tree(auditor.ledger.size(), size);
+        let done = source::bundles_ahead(source, ids, BUNDLES_AT_ONCE, |groups| {
             self.judge_all(&mut auditor, groups, watch)
         });
         self.auditor = Some(auditor);
@@ -133,7 +136,7 @@ impl<S: Source> Monitor<'_, S> {
             let reach = Reach { source: self.source, policy: self.policy, memory: &self.memory };
             let done = chunk
                 .map_err(AuditError::Serve)
-                .and_then(|bundles| auditor.judge_any(&bundles, &reach, &mut findings));
+                .and_then(|mut bundles| auditor.judge_any(&mut bundles, &reach, &mut findings));
             // Findings about entries below were stored by an earlier run: this was a replay.
             let stored = self.memory.audited();
             findings.retain(|finding| finding.index.is_none_or(|index| index >= stored));
@@ -194,31 +197,29 @@ impl Auditor {
         &self.ledger
     }
 
-    /// Judges the entries of some bundles; where the log's are not those under the signed root, the
-    /// bundles of its mirrors.
+    /// Judges the entries of some bundles; where they are not those under the signed root, the
+    /// bundles of a mirror that has them. It is the log's doing only if the log itself gave them.
     fn judge_any(
         &mut self,
-        bundles: &[Bundle],
+        bundles: &mut [Bundle],
         reach: &Reach<'_, impl Source>,
         findings: &mut Vec<Finding>,
     ) -> Result<(), AuditError> {
-        let mut judged = self.judge(bundles, reach, findings);
-        for mirror in reach.source.mirrors() {
-            let Err(AuditError::Wrong { index }) = judged else { break };
-            let ids: Vec<BundleId> = bundles.iter().map(|(id, _)| *id).collect();
-            let copies =
-                source::get_all(&ids, |id| source::bundle(mirror, id).map(|bytes| (id, bytes)));
-            // What was judged before the wrong entry stands, and is not judged again.
-            let again = copies.map_err(AuditError::Serve);
-            if again.and_then(|copies| self.judge(&copies, reach, findings)).is_ok() {
-                let detail = "the log serves another entry there than a mirror, and than the leaf \
-                              under the signed root";
-                let finding = Finding::of_log(Rule::Root, detail);
-                findings.push(Finding { index: Some(index), ..finding });
-                judged = Ok(());
-            }
+        let judged = self.judge(bundles, reach, findings);
+        if !matches!(judged, Err(AuditError::Wrong { .. })) || reach.source.mirrors().is_empty() {
+            return judged;
         }
-        judged
+        for bundle in bundles.iter_mut() {
+            findings.extend(mend(bundle, reach)?);
+        }
+        // What was judged before the wrong entry stands, and is not judged again.
+        let judged = self.judge(bundles, reach, findings);
+        let Err(AuditError::Wrong { index }) = judged else { return judged };
+        let wrong = bundles.iter_mut().find(|bundle| bundle.id.index == index / WIDTH);
+        Err(match wrong.and_then(|bundle| bundle.failure.take()) {
+            Some(failure) => AuditError::Serve(failure),
+            None => AuditError::Wrong { index },
+        })
     }
 
     /// Judges the entries of some bundles, in order, from where the ledger is.
@@ -229,8 +230,8 @@ impl Auditor {
         findings: &mut Vec<Finding>,
     ) -> Result<(), AuditError> {
         let mut items = Vec::new();
-        for (id, bytes) in bundles {
-            let start = id.index * u64::from(TILE_WIDTH);
+        for Bundle { id, bytes, .. } in bundles {
+            let start = id.index * WIDTH;
             let malformed = |_| ServeError::Malformed { path: id.path() };
             let entries = parse_bundle(*id, bytes).map_err(malformed).map_err(AuditError::Serve)?;
             let leaves = reach.memory.leaves(start, entries.len())?;
@@ -386,6 +387,49 @@ impl Item<'_> {
     }
 }
 
+/// A bundle below the entry that is judged, as it must be under the signed root if a place has it
+/// so; whoever reads it holds its entries against their leaf hashes.
+fn bundle(reach: &Reach<'_, impl Source>, id: BundleId) -> Result<Vec<u8>, AuditError> {
+    let mut bundle = source::bundle(reach.source, id).map_err(AuditError::Serve)?;
+    mend(&mut bundle, reach)?;
+    match wrong_entry(&bundle, reach.memory)?.and(bundle.failure) {
+        Some(failure) => Err(AuditError::Serve(failure)),
+        None => Ok(bundle.bytes),
+    }
+}
+
+/// Puts the right bundle of a mirror in the place of a wrong one, if one has it; and says so if it
+/// was the log that gave the wrong one.
+fn mend(
+    bundle: &mut Bundle,
+    reach: &Reach<'_, impl Source>,
+) -> Result<Option<Finding>, StateError> {
+    let Some(index) = wrong_entry(bundle, reach.memory)? else { return Ok(None) };
+    let id = bundle.id;
+    let leaves = reach.memory.leaves(id.index * WIDTH, id.width.into())?;
+    let is_right = |bytes: &[u8]| first_wrong(id, bytes, &leaves).is_none();
+    let copy = source::bundle_of_mirrors(reach.source.mirrors(), id, is_right);
+    let Some(copy) = copy else { return Ok(None) };
+    bundle.bytes = copy;
+    let detail = "the log serves another entry there than a mirror, and than the leaf under the \
+                  signed root";
+    let finding = Finding { index: Some(index), ..Finding::of_log(Rule::Root, detail) };
+    Ok(bundle.failure.is_none().then_some(finding))
+}
+
+/// The first entry of a bundle that is not the one under the signed root.
+fn wrong_entry(bundle: &Bundle, memory: &Memory) -> Result<Option<u64>, StateError> {
+    let leaves = memory.leaves(bundle.id.index * WIDTH, bundle.id.width.into())?;
+    Ok(first_wrong(bundle.id, &bundle.bytes, &leaves))
+}
+
+fn first_wrong(id: BundleId, bytes: &[u8], leaves: &[Hash]) -> Option<u64> {
+    let entries = parse_bundle(id, bytes).unwrap_or_default();
+    let right = entries.iter().zip(leaves).take_while(|(entry, leaf)| leaf_hash(entry) == **leaf);
+    let right = right.count();
+    (right < usize::from(id.width)).then_some(id.index * WIDTH + right as u64)
+}
+
 /// A register by its hash, from the state or from the log; `None` for one that nobody could have
 /// taken, for its length.
 fn register(file: &FileRef, reach: &Reach<'_, impl Source>) -> Result<Option<Vec<u8>>, AuditError> {
@@ -396,10 +440,8 @@ fn register(file: &FileRef, reach: &Reach<'_, impl Source>) -> Result<Option<Vec
         return Ok(None);
     }
     let path = format!("register/{}", file.sha256);
-    let bytes = source::file(reach.source, path.clone(), file.bytes).map_err(AuditError::Serve)?;
-    if jejak_proofs::merkle::sha256(&bytes) != file.sha256 {
-        return Err(AuditError::Serve(ServeError::Malformed { path }));
-    }
+    let bytes = source::file(reach.source, path, file.bytes, &file.sha256);
+    let bytes = bytes.map_err(AuditError::Serve)?;
     reach.memory.keep_register(file.sha256, &bytes)?;
     Ok(Some(bytes))
 }

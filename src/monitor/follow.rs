@@ -14,7 +14,7 @@ use super::{
     finding::{Finding, Rule},
 };
 use crate::{
-    client::source::{self, ServeError, Source, SourceError},
+    client::source::{self, Alone, ServeError, Source, SourceError},
     state::StateError,
 };
 
@@ -178,23 +178,30 @@ impl<S: Source> Monitor<'_, S> {
         head: &Checkpoint,
         watch: &Watch<'_>,
     ) -> Result<(), PollError> {
-        let want = head.head();
-        let from_tiles = self.read_leaves(want.size, watch, source::leaf_tiles);
-        let tiles_fault = match self.reached(from_tiles, head, watch)? {
-            None => return Ok(()),
-            Some(fault) => fault,
+        let size = head.head().size;
+        // From the log alone, so that what is wrong is its doing.
+        let from_tiles = self
+            .read_leaves(size, watch, |source, places| source::leaf_tiles(&Alone(source), places));
+        let tiles_fault = match self.reached(from_tiles, head, watch) {
+            Ok(None) => return Ok(()),
+            Ok(Some(fault)) => fault,
+            Err(PollError::Unreachable(error)) => {
+                return self.extend_without(known, head, error, watch);
+            }
+            Err(error) => return Err(error),
         };
-        if let Some(known) = known.filter(|known| known.head().size > 0)
-            && let Relation::Contradicts(evidence, name) =
-                self.relation(self.source, known, head)?
-        {
-            return Err(self.convict(&evidence, &name, watch)?);
-        }
-        let from_bundles = self.read_leaves(want.size, watch, Self::leaves_of_bundles);
-        match self.reached(from_bundles, head, watch)? {
+        self.hold_against(known, head, watch)?;
+        let from_bundles = self.read_leaves(size, watch, Self::leaves_of_bundles);
+        let bundles_fault = match self.reached(from_bundles, head, watch) {
+            Err(PollError::Unreachable(error)) => {
+                return self.extend_without(known, head, error, watch);
+            }
+            fault => fault?,
+        };
+        match bundles_fault {
             None => {
                 // The entries are all there: it is the tiles that are wrong.
-                let detail = format!("the tiles under {} entries: {tiles_fault}", want.size);
+                let detail = format!("the tiles under {size} entries: {tiles_fault}");
                 self.note(Finding::of_log(Rule::Withheld, detail), watch)?;
                 Ok(())
             }
@@ -208,6 +215,42 @@ impl<S: Source> Monitor<'_, S> {
                 Err(self.end(Finding::of_log(rule, fault), watch))
             }
         }
+    }
+
+    /// From the known head to a larger one while the log does not answer. A mirror that does not
+    /// lead there accuses nobody.
+    fn extend_without(
+        &mut self,
+        known: Option<&Checkpoint>,
+        head: &Checkpoint,
+        error: SourceError,
+        watch: &Watch<'_>,
+    ) -> Result<(), PollError> {
+        if self.source.mirrors().is_empty() {
+            return Err(PollError::Unreachable(error));
+        }
+        if self.extend_by_copies(head, watch)? {
+            return Ok(());
+        }
+        self.memory.discard()?;
+        self.hold_against(known, head, watch)?;
+        Err(PollError::Unreachable(error))
+    }
+
+    /// Convicts the log if `head` is of another history than the known one.
+    fn hold_against(
+        &mut self,
+        known: Option<&Checkpoint>,
+        head: &Checkpoint,
+        watch: &Watch<'_>,
+    ) -> Result<(), PollError> {
+        if let Some(known) = known.filter(|known| known.head().size > 0)
+            && let Relation::Contradicts(evidence, name) =
+                self.relation(self.source, known, head)?
+        {
+            return Err(self.convict(&evidence, &name, watch)?);
+        }
+        Ok(())
     }
 
     /// Follows `head` by the tiles of a mirror; false if no mirror leads to it.
@@ -303,7 +346,7 @@ impl<S: Source> Monitor<'_, S> {
         let mut all = Vec::with_capacity(group.len());
         for group in group.chunks(BUNDLES_AT_ONCE) {
             all.extend(source::get_all(group, |id| {
-                let bytes = source::bundle(source, id)?;
+                let bytes = source::bundle(&Alone(source), id)?.bytes;
                 let entries = parse_bundle(id, &bytes);
                 let path = id.path();
                 let entries = entries.map_err(|_| ServeError::Malformed { path })?;
@@ -314,7 +357,7 @@ impl<S: Source> Monitor<'_, S> {
     }
 
     /// How two signed heads, neither of them empty, stand to each other by the tiles that the log
-    /// serves for the larger one.
+    /// or one of its mirrors serves for the larger one.
     pub(super) fn relation(
         &self,
         log: &impl Source,
@@ -323,17 +366,20 @@ impl<S: Source> Monitor<'_, S> {
     ) -> Result<Relation, PollError> {
         let (old, new) = (older.head(), newer.head());
         let plan = Plan::prefix(old.size, new.size).expect("0 < old < new");
-        let hashes = match source::combine(log, &plan, new.size) {
-            Ok(hashes) => hashes,
+        let fits =
+            |hashes: &[Hash]| prefix_roots(old.size, new.size, hashes) == Ok((old.root, new.root));
+        let wrong = match source::combine_fitting(log, &plan, new.size, fits) {
+            Ok(Ok(_)) => return Ok(Relation::Fits),
+            Ok(Err(wrong)) => wrong,
             Err(ServeError::Unreachable(error)) => return Err(PollError::Unreachable(error)),
             Err(_) => return Ok(Relation::Unproven),
         };
-        if prefix_roots(old.size, new.size, &hashes) == Ok((old.root, new.root)) {
-            return Ok(Relation::Fits);
-        }
-        let (evidence, name) = inconsistent(older, newer, hashes);
-        let convicts = evidence.verify_under(&self.policy.clone().accept_any_kind()).is_ok();
-        Ok(if convicts { Relation::Contradicts(evidence, name) } else { Relation::Unproven })
+        let policy = self.policy.clone().accept_any_kind();
+        let all = wrong.into_iter().map(|hashes| inconsistent(older, newer, hashes));
+        let convicts = |(evidence, _): &(Evidence, _)| evidence.verify_under(&policy).is_ok();
+        let proven = all.into_iter().find(convicts);
+        Ok(proven
+            .map_or(Relation::Unproven, |(evidence, name)| Relation::Contradicts(evidence, name)))
     }
 }
 

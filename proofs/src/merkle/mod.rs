@@ -76,5 +76,7 @@ pub use consistency::{ConsistencyError, prefix_roots};
 pub use hash::{HASH_LEN, Hash, HashError, leaf_hash, node_hash, sha256};
 pub use inclusion::InclusionError;
 pub use plan::{NodeId, Plan, PlanError};
-pub use tile::{TILE_HEIGHT, TILE_WIDTH, Tile, TileError, TileId, TilePath, TilePathError};
+pub use tile::{
+    TILE_HEIGHT, TILE_LEVELS, TILE_WIDTH, Tile, TileError, TileId, TilePath, TilePathError,
+};
 pub use tree::{Frontier, FrontierError, TREE_SIZE_MAX, TreeHead};

@@ -23,7 +23,7 @@ pub const TILE_HEIGHT: u8 = 8;
 const TILE_LEVEL_MAX: u64 = 63;
 
 /// Tile levels of the largest tree.
-const TILE_LEVELS: u8 = 8;
+pub const TILE_LEVELS: u8 = 8;
 
 /// A tile: which one, and how much of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,13 +63,13 @@ impl TileId {
     /// Every tile that a tree of `size` entries has and one of `old` entries had not, partial tiles
     /// included, level by level, ascending. All of them if `old` is 0; none if `old >= size`.
     pub fn of_tree(old: u64, size: u64) -> impl Iterator<Item = Self> {
-        (0..TILE_LEVELS).flat_map(move |level| {
-            spans(hashes_at(level, old), hashes_at(level, size)).map(move |(index, width)| Self {
-                level,
-                index,
-                width,
-            })
-        })
+        (0..TILE_LEVELS).flat_map(move |level| Self::of_level(level, old, size))
+    }
+
+    /// Those of [`TileId::of_tree`] at one level, 0 to 7.
+    pub fn of_level(level: u8, old: u64, size: u64) -> impl Iterator<Item = Self> {
+        let spans = spans(hashes_at(level, old), hashes_at(level, size));
+        spans.map(move |(index, width)| Self { level, index, width })
     }
 }
 

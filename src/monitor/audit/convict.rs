@@ -13,12 +13,8 @@ use jejak_proofs::{
     tally::{Body, Entry, KeyRef, Ledger, Refusal},
 };
 
-use super::{Item, Reach};
-use crate::{
-    client::source::{self, Source},
-    monitor::memory::bundle_of,
-    state::StateError,
-};
+use super::{AuditError, Item, Reach};
+use crate::{client::source::Source, monitor::memory::bundle_of, state::StateError};
 
 /// Evidence of this kind that one run writes: a log that is crooked throughout is convicted by
 /// the first of them, and fills no disk.
@@ -205,7 +201,11 @@ fn chain(
 /// The bytes of an entry under the followed head, if the log serves them.
 fn fetch(reach: &Reach<'_, impl Source>, index: u64) -> Result<Option<Vec<u8>>, StateError> {
     let id = bundle_of(index, reach.memory.frontier().size());
-    let Ok(bundle) = source::bundle(reach.source, id) else { return Ok(None) };
+    let bundle = match super::bundle(reach, id) {
+        Ok(bundle) => bundle,
+        Err(AuditError::State(error)) => return Err(error),
+        Err(_) => return Ok(None),
+    };
     let entries = parse_bundle(id, &bundle).unwrap_or_default();
     let entry = entries.get((index % u64::from(TILE_WIDTH)) as usize).map(|entry| entry.to_vec());
     let leaf = reach.memory.leaves(index, 1)?;

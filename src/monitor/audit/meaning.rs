@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AuditError, Auditor, Item, Reach};
 use crate::{
-    client::source::{self, Source},
+    client::source::Source,
     monitor::{
         documents::Place,
         fields::{self, Reading},
@@ -314,7 +314,7 @@ impl Auditor {
         let bundle = match known {
             Some(bundle) => bundle,
             None => {
-                let bytes = source::bundle(reach.source, id).map_err(AuditError::Serve)?;
+                let bytes = super::bundle(reach, id)?;
                 if self.old_bundles.len() == OLD_BUNDLES_MAX {
                     self.old_bundles.pop_front();
                 }

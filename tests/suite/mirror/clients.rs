@@ -100,6 +100,81 @@ fn what_the_log_does_not_serve_comes_from_a_mirror_and_is_reported() {
     assert!(run.exit != 0 && run.findings("L1").is_empty(), "{:?}", run.lines);
 }
 
+/// What a mirror can have of a log that a disk, or somebody, changed.
+const WRONG: [&str; 4] = ["tile/entries/001", "tile/entries/000", "tile/0/001", "tile/1/000.p/2"];
+
+fn spoil(mirror: &Fake, path: &str) {
+    let path = format!("{}/{path}", sha256(ORIGIN.as_bytes()));
+    mirror.change(&path, |bytes| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+    });
+}
+
+fn registers(log: &[Vec<u8>]) -> Vec<String> {
+    let files = fake::files(log).into_keys();
+    files.filter(|path| path.starts_with("register/")).collect()
+}
+
+// SPEC [Y12]
+#[test]
+fn a_mirror_that_is_wrong_accuses_nobody_while_the_log_is_gone() {
+    let log = honest(&Clerk::new());
+    let all = log.len() as u64;
+    let more = registers(&log);
+    let wrong: Vec<&str> = WRONG.into_iter().chain(more.iter().map(String::as_str)).collect();
+    for path in &wrong {
+        let (lying, honest) = (mirror_of(&log), mirror_of(&log));
+        spoil(&lying, path);
+        // Alone it leads nowhere, and that is no finding; not all of it is read.
+        let desk = Desk::new();
+        let alone = run(&desk, NOWHERE, &lying);
+        assert!([0, 69].contains(&alone.exit), "{path}: {:?} {}", alone.lines, alone.errors);
+        assert!(["L1", "L4", "L5"].iter().all(|id| alone.findings(id).is_empty()), "{path}");
+        // Before an honest one it changes nothing, also for one that began with it.
+        for desk in [desk, Desk::new()] {
+            let mirrors = ["--mirror", &lying.url, "--mirror", &honest.url];
+            let both = crate::monitor::run(NOWHERE, &desk.policy, &desk.state(), &mirrors);
+            assert_eq!((both.exit, audited(&both)), (0, all), "{path}: {:?}", both.lines);
+            assert!(["L1", "L4", "L5"].iter().all(|id| both.findings(id).is_empty()), "{path}");
+        }
+    }
+    let lying = mirror_of(&log);
+    spoil(&lying, WRONG[0]);
+    assert_eq!(run(&Desk::new(), NOWHERE, &lying).exit, 69);
+    // So with two that are wrong at two places, each where the other is right.
+    let other = mirror_of(&log);
+    spoil(&other, WRONG[1]);
+    let desk = Desk::new();
+    let mirrors = ["--mirror", &lying.url, "--mirror", &other.url];
+    let both = crate::monitor::run(NOWHERE, &desk.policy, &desk.state(), &mirrors);
+    assert_eq!((both.exit, audited(&both)), (0, all), "{:?} {}", both.lines, both.errors);
+}
+
+// SPEC [Y12]
+#[test]
+fn a_mirror_that_is_wrong_is_no_fault_of_a_log_that_fails_for_one_file() {
+    let log = honest(&Clerk::new());
+    let path = "tile/entries/001";
+    for (status, found) in [(404, 1), (500, 0)] {
+        let (fake, lying, honest) = (Fake::serve(&log), mirror_of(&log), mirror_of(&log));
+        spoil(&lying, path);
+        match status {
+            404 => fake.remove(path),
+            _ => drop(fake.answers().failing.insert(path.to_owned())),
+        }
+        let alone = run(&Desk::new(), &fake.url, &lying);
+        assert!(alone.exit != 0 && alone.findings("L4").is_empty(), "{:?}", alone.lines);
+        assert_eq!(alone.findings("L5").len(), found, "{status}: {:?}", alone.lines);
+        let desk = Desk::new();
+        let mirrors = ["--mirror", &lying.url, "--mirror", &honest.url];
+        let both = crate::monitor::run(&fake.url, &desk.policy, &desk.state(), &mirrors);
+        assert_eq!((both.exit, audited(&both)), (0, log.len() as u64), "{:?}", both.lines);
+        assert!(both.findings("L4").is_empty());
+        assert_eq!(both.findings("L5").len(), found, "{status}: {:?}", both.lines);
+    }
+}
+
 // SPEC [Y12]
 #[test]
 fn verify_asks_a_mirror_when_the_log_is_gone() {

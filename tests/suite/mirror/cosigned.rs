@@ -91,6 +91,7 @@ fn without_the_quorum_of_the_policy_nothing_is_taken() {
     let mirror = place.mirror_with(keys());
     assert!(matches!(look(&mirror), Err(RoundError::Quorum(_))));
     assert_serves(&mirror, &place.election, 300);
+    assert_eq!(place.copied(), super::place::files(&place.election, 300), "no file got a name");
     drop(mirror);
     place.election.policy = bare;
     place.pull().unwrap();

@@ -78,6 +78,54 @@ fn a_start_looks_through_the_copy() {
     assert_eq!(served(&mirror, "tile/entries/002").status, 200);
 }
 
+// SPEC [Y7]
+#[test]
+fn what_is_new_is_pulled_also_where_what_is_old_cannot_be_mended() {
+    let place = Place::new(1_300, 700);
+    place.pull().unwrap();
+    fs::write(place.copy().join("tile/entries/000"), b"rubbish").unwrap();
+    let mirror = place.mirror();
+    place.show(1_300);
+    place.log.remove("tile/entries/000");
+    let error = look(&mirror).unwrap_err().to_string();
+    assert!(error.contains("tile/entries/000"), "{error}");
+    for (path, bytes) in files(&place.election, 1_300) {
+        match path.as_str() {
+            "tile/entries/000" => served(&mirror, &path).refused(500, "internal", "damaged"),
+            _ => assert_eq!(served(&mirror, &path).body, bytes, "{path}"),
+        }
+    }
+    place.show(1_300);
+    look(&mirror).unwrap();
+    assert_eq!(place.copied(), files(&place.election, 1_300));
+}
+
+// SPEC [Y3]
+#[test]
+fn a_head_that_is_gone_is_not_forgotten_either() {
+    let place = Place::new(400, 300);
+    place.pull().unwrap();
+    let file = place.copy().join("checkpoint");
+    let record = place.mirror_dir().join("heads").join(super::place::id().to_string());
+    let pull = ["mirror", "pull", "m", "-p", "policy", "--once"];
+    for size in [300, 400] {
+        place.show(size);
+        jejak(place.dir.path(), &pull).exit(0);
+        let note = fs::read(&file).unwrap();
+        assert_eq!(fs::read(&record).unwrap(), note);
+        fs::remove_file(&file).unwrap();
+        let ended = jejak(place.dir.path(), &pull).exit(70);
+        assert!(ended.stderr.contains("copy m/heads/"), "{}", ended.stderr);
+        assert!(!file.exists());
+        fs::copy(&record, &file).unwrap();
+        jejak(place.dir.path(), &pull).exit(0);
+    }
+    // A copy that is older than its record, or than records, is taken as it is.
+    fs::remove_file(&record).unwrap();
+    jejak(place.dir.path(), &pull).exit(0);
+    assert_eq!(fs::read(&record).unwrap(), fs::read(&file).unwrap());
+}
+
 #[test]
 fn a_head_that_is_damaged_is_not_forgotten_in_silence() {
     let place = Place::new(300, 300);

@@ -124,6 +124,35 @@ fn heads_that_are_not_the_logs_change_nothing() {
     assert_serves(&mirror, &place.election, 300);
 }
 
+/// A log may sign whatever size it likes; only what it serves can be copied.
+#[test]
+fn a_head_of_more_entries_than_there_can_be_ends_at_the_first_file_that_is_missing() {
+    // RFC 6962: the root of a full tree whose leaves are all one hash.
+    let mut root = sha256(b"a leaf");
+    for _ in 0..40 {
+        root = sha256(&[&[1][..], root.as_bytes(), root.as_bytes()].concat());
+    }
+    for begins in [true, false] {
+        let place = Place::new(300, 300);
+        let mirror = place.mirror();
+        if !begins {
+            look(&mirror).unwrap();
+        }
+        show_head(&place, signed(&place, 1 << 40, root));
+        let edge = root.as_bytes().to_vec();
+        place.log.answers().files.insert("tile/5/000.p/1".to_owned(), edge);
+        let error = error(look(&mirror));
+        assert!(matches!(error, PullError::Withheld { .. }), "{error}");
+        assert!(place.log.answers().asked.len() < 100);
+    }
+    // What reads the entries of a log under such a head ends so too.
+    let place = Place::new(300, 300);
+    show_head(&place, signed(&place, 1 << 40, root));
+    let monitor = ["monitor", "-p", "policy", "--url", &place.log.url, "--once", "--state", "seen"];
+    let ended = jejak(place.dir.path(), &monitor);
+    assert!((1..100).contains(&ended.status), "{} {}", ended.status, ended.stderr);
+}
+
 // SPEC [Y5]
 #[test]
 fn a_head_that_contradicts_the_copy_is_kept_and_changes_nothing() {
@@ -168,6 +197,50 @@ fn a_head_that_contradicts_the_copy_is_kept_and_changes_nothing() {
     place.show(700);
     jejak(place.dir.path(), &pull).exit(0);
     assert_eq!(place.copied(), files(&place.election, 700));
+}
+
+// SPEC [Y5]
+#[test]
+fn another_mirror_that_has_less_is_only_behind() {
+    let place = Place::new(700, 500);
+    place.pull().unwrap();
+    let other = crate::monitor::fake::Fake::of(files(&place.election, 400));
+    let pull = ["mirror", "pull", "m", "-p", "policy", "--once", "--from", &other.url];
+    let ended = jejak(place.dir.path(), &pull).exit(75);
+    assert!(ended.stderr.contains("is behind: it has 400 entries"), "{}", ended.stderr);
+    assert!(!place.mirror_dir().join("reports").exists());
+    // Another history is one wherever it is shown.
+    let mut fork = crate::audit_log::Election::new(700);
+    fork.entries[300] = Bytes::from_static(b"a count that was changed");
+    other.answers().files = files(&fork, 400);
+    jejak(place.dir.path(), &pull).exit(16);
+    other.answers().files = files(&place.election, 700);
+    jejak(place.dir.path(), &pull).exit(0);
+    assert_eq!(place.copied(), files(&place.election, 700));
+}
+
+#[test]
+fn a_fork_is_named_also_where_its_evidence_cannot_be_kept() {
+    let place = Place::new(500, 500);
+    let mirror = place.mirror();
+    look(&mirror).unwrap();
+    let mut fork = crate::audit_log::Election::new(500);
+    fork.entries[300] = Bytes::from_static(b"a count that was changed");
+    place.log.answers().files = files(&fork, 500);
+    fs::write(place.mirror_dir().join("evidence"), b"").unwrap();
+    let error = look(&mirror).unwrap_err();
+    let forked = matches!(error, RoundError::Pull { error: PullError::Fork(_), kept: None });
+    assert!(forked, "{error}");
+}
+
+#[test]
+fn a_mirror_that_cannot_write_ends() {
+    let place = Place::new(300, 300);
+    fs::create_dir_all(place.copy()).unwrap();
+    fs::write(place.copy().join("tile"), b"where a directory must be").unwrap();
+    let pull = ["mirror", "pull", "m", "-p", "policy", "--every", "1s"];
+    let ended = jejak(place.dir.path(), &pull).exit(70);
+    assert!(ended.stderr.contains("could not be written"), "{}", ended.stderr);
 }
 
 #[test]

@@ -12,8 +12,8 @@ use jejak::{
     mirror::{self, Mirror, Options, RoundError, Standing},
 };
 use jejak_proofs::{
-    merkle::{Hash, sha256},
-    note::CosigningKey,
+    merkle::{Hash, leaf_hash, sha256},
+    note::{CosigningKey, Policy},
 };
 use tempfile::TempDir;
 
@@ -50,9 +50,14 @@ pub struct Place {
 impl Place {
     /// A log of `all` entries that shows `size` of them, and an empty place for a mirror.
     pub fn new(all: u64, size: u64) -> Self {
-        let election = Election::new(all);
+        let mut election = Election::new(all);
         let log = Fake::of(files(&election, size));
         let dir = tempfile::tempdir().unwrap();
+        // The policy names the log's own URL.
+        let genesis = leaf_hash(&election.entries[0]);
+        let vkey = election.key.verifier();
+        election.policy_text = Policy::compose(&[vkey], Some(&log.url), &genesis).unwrap();
+        election.policy = Policy::parse(&election.policy_text).unwrap();
         fs::write(dir.path().join("policy"), &election.policy_text).unwrap();
         Self { election, log, dir }
     }

@@ -241,7 +241,25 @@ fn a_log_that_is_served_is_not_repaired() {
     let lock = DirLock::acquire(&sick.path("log")).unwrap();
     let ended = sick.run(&sick.mirror.url).exit(75);
     assert!(ended.stderr.contains("stop `jejak serve` first"), "{}", ended.stderr);
+    // The same files by another name, and a copy of a mirror that is at work.
+    let url = &sick.mirror.url;
+    let mend = |place: &str| {
+        jejak(sick.dir.path(), &["fsck", place, "-p", "d/policy", "--repair-from", url])
+    };
+    mend("d/log").exit(75);
     drop(lock);
+    let copy = sick.dir.path().join("m/copy");
+    for (path, bytes) in files(&sick.election, 300) {
+        fs::create_dir_all(copy.join(&path).parent().unwrap()).unwrap();
+        fs::write(copy.join(path), bytes).unwrap();
+    }
+    flip(&copy.join("tile/0/000"));
+    let lock = DirLock::acquire(&sick.dir.path().join("m")).unwrap();
+    let ended = mend("m/copy").exit(75);
+    assert!(ended.stderr.contains("`jejak mirror`"), "{}", ended.stderr);
+    drop(lock);
+    let ended = mend("m/copy");
+    assert!(ended.stdout.contains("repaired tile/0/000"), "{}", ended.stdout);
     sick.run(&sick.mirror.url).exit(0);
     // What a server shows is not ours to mend.
     let url = &sick.mirror.url;

@@ -3,7 +3,7 @@
 //! Its tree is computed by recursion out of RFC 6962, with no code of the program.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{BufRead as _, BufReader, Write as _},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
@@ -25,6 +25,8 @@ use super::{
 #[derive(Default)]
 pub struct Answers {
     pub files: BTreeMap<String, Vec<u8>>,
+    /// Paths that it answers with 500.
+    pub failing: BTreeSet<String>,
     /// Every path that was asked for, in order.
     pub asked: Vec<String>,
 }
@@ -96,7 +98,7 @@ impl Fake {
     pub fn of(files: BTreeMap<String, Vec<u8>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let answers = Arc::new(Mutex::new(Answers { files, asked: Vec::new() }));
+        let answers = Arc::new(Mutex::new(Answers { files, ..Answers::default() }));
         let shared = answers.clone();
         thread::spawn(move || {
             for socket in listener.incoming() {
@@ -149,14 +151,18 @@ fn answer(socket: &TcpStream, answers: &Mutex<Answers>) {
             path = path.or_else(|| line.split(' ').nth(1).map(|path| path[1..].to_owned()));
         }
         let path = path.expect("a request line");
-        let body = {
+        let (body, failing) = {
             let mut answers = answers.lock().unwrap();
             let body = answers.files.get(&path).cloned();
+            let failing = answers.failing.contains(&path);
             answers.asked.push(path);
-            body
+            (body, failing)
         };
-        let status = if body.is_some() { "200 OK" } else { "404 Not Found" };
-        let body = body.unwrap_or_default();
+        let (status, body) = match body {
+            _ if failing => ("500 Internal Server Error", Vec::new()),
+            Some(body) => ("200 OK", body),
+            None => ("404 Not Found", Vec::new()),
+        };
         let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
         let mut socket = socket;
         if socket.write_all(&[head.as_bytes(), &body].concat()).is_err() {
