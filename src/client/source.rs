@@ -258,8 +258,8 @@ pub fn combine(source: &impl Source, plan: &Plan, size: u64) -> Result<Vec<Hash>
     Ok(plan.combine(&hashes).expect("one hash for each node"))
 }
 
-/// The proof of a plan that `fits`, out of the tiles of the source or else of one of its mirrors; or
-/// all that do not.
+/// The proof of a plan that `fits`, out of the tiles of the source or else of one of its mirrors;
+/// or all that do not.
 ///
 /// # Errors
 /// As [`ServeError`] says, of the source.

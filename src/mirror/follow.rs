@@ -390,8 +390,8 @@ impl Followed {
         if before.is_some_and(|before| age(before) > age(&next)) {
             return Ok(());
         }
-        // The record first, so that a checkpoint that is gone is missed. Only the first record comes
-        // after: a start that finds a checkpoint alone writes it.
+        // The record first, so that a checkpoint that is gone is missed. Only the first record
+        // comes after: a start that finds a checkpoint alone writes it.
         let (record, note) = (record_of(self.id), next.note().as_bytes());
         if self.dir.len(&record)?.is_some() {
             self.dir.replace(&record, note)?;

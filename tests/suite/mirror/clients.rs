@@ -100,6 +100,13 @@ fn what_the_log_does_not_serve_comes_from_a_mirror_and_is_reported() {
     assert!(run.exit != 0 && run.findings("L1").is_empty(), "{:?}", run.lines);
 }
 
+/// A log that answers each look with an error, and is not waited for.
+fn gone() -> Fake {
+    let gone = Fake::of(BTreeMap::new());
+    gone.answers().failing.extend(["checkpoint".to_owned(), "checkpoint/latest".to_owned()]);
+    gone
+}
+
 /// What a mirror can have of a log that a disk, or somebody, changed.
 const WRONG: [&str; 4] = ["tile/entries/001", "tile/entries/000", "tile/0/001", "tile/1/000.p/2"];
 
@@ -120,7 +127,7 @@ fn registers(log: &[Vec<u8>]) -> Vec<String> {
 #[test]
 fn a_mirror_that_is_wrong_accuses_nobody_while_the_log_is_gone() {
     let log = honest(&Clerk::new());
-    let all = log.len() as u64;
+    let (all, gone) = (log.len() as u64, gone());
     let more = registers(&log);
     let wrong: Vec<&str> = WRONG.into_iter().chain(more.iter().map(String::as_str)).collect();
     for path in &wrong {
@@ -128,26 +135,26 @@ fn a_mirror_that_is_wrong_accuses_nobody_while_the_log_is_gone() {
         spoil(&lying, path);
         // Alone it leads nowhere, and that is no finding; not all of it is read.
         let desk = Desk::new();
-        let alone = run(&desk, NOWHERE, &lying);
+        let alone = run(&desk, &gone.url, &lying);
         assert!([0, 69].contains(&alone.exit), "{path}: {:?} {}", alone.lines, alone.errors);
         assert!(["L1", "L4", "L5"].iter().all(|id| alone.findings(id).is_empty()), "{path}");
         // Before an honest one it changes nothing, also for one that began with it.
         for desk in [desk, Desk::new()] {
             let mirrors = ["--mirror", &lying.url, "--mirror", &honest.url];
-            let both = crate::monitor::run(NOWHERE, &desk.policy, &desk.state(), &mirrors);
+            let both = crate::monitor::run(&gone.url, &desk.policy, &desk.state(), &mirrors);
             assert_eq!((both.exit, audited(&both)), (0, all), "{path}: {:?}", both.lines);
             assert!(["L1", "L4", "L5"].iter().all(|id| both.findings(id).is_empty()), "{path}");
         }
     }
     let lying = mirror_of(&log);
     spoil(&lying, WRONG[0]);
-    assert_eq!(run(&Desk::new(), NOWHERE, &lying).exit, 69);
+    assert_eq!(run(&Desk::new(), &gone.url, &lying).exit, 69);
     // So with two that are wrong at two places, each where the other is right.
     let other = mirror_of(&log);
     spoil(&other, WRONG[1]);
     let desk = Desk::new();
     let mirrors = ["--mirror", &lying.url, "--mirror", &other.url];
-    let both = crate::monitor::run(NOWHERE, &desk.policy, &desk.state(), &mirrors);
+    let both = crate::monitor::run(&gone.url, &desk.policy, &desk.state(), &mirrors);
     assert_eq!((both.exit, audited(&both)), (0, all), "{:?} {}", both.lines, both.errors);
 }
 
