@@ -424,6 +424,7 @@ def under_manifest(origin, shown, refusal):
     genesis = shown.body["genesis"] or shown.leaf
     said = refusal.body
     refuse_unless(said["log"] == origin and said["genesis"] == genesis, "another log")
+    refuse_unless(said["election"] == shown.body["election"], "another election")
     refuse_unless(shown.index < said["size"], "before the manifest")
     return shown.body
 
@@ -440,6 +441,8 @@ def false_refusal(origin, head, shown, refusal, refused):
     entry = Entry(refused)
     if said["code"] in ("bad_signature", "unknown_key"):
         by_keys(said, entry, shown)
+    elif said["head"] and len(others) == 1:
+        by_chain(said, entry, others[0])
     else:
         refuse_unless(not others, "entries")
         by_refused(said, rules, entry)
@@ -458,9 +461,19 @@ def by_entry(said, other):
         guilty_if(not before and not covers, "F1")
     if said["head"]:
         index, leaf = said["head"]["index"], said["head"]["leaf"]
-        of_chain = other.is_a("tally") and other.body["seq"] == said["head"]["seq"]
-        guilty_if(other.index == index and not (other.leaf == leaf and of_chain), "H2")
+        is_it = other.leaf == leaf and other.is_a("tally")
+        is_it = is_it and other.body["seq"] == said["head"]["seq"]
+        guilty_if(other.index == index and not is_it, "H2")
         guilty_if(before and other.is_a("tally") and other.body["prev"] == leaf, "H2")
+
+
+def by_chain(said, entry, other):
+    head = said["head"]
+    if (other.index, other.leaf) != (head["index"], head["leaf"]):
+        return
+    if entry.kind == "tally" and other.is_a("tally"):
+        about = ("contest", "unit", "round")
+        guilty_if(any(entry.body[name] != other.body[name] for name in about), "H2")
 
 
 def by_keys(said, entry, shown):

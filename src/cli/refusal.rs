@@ -1,6 +1,9 @@
 //! What the log's refusals mean, in our own words: of an answer nothing is shown but its code.
 
-use std::path::Path;
+use std::{
+    iter,
+    path::{Path, PathBuf},
+};
 
 use jejak_proofs::{
     evidence::SignedRefusal,
@@ -24,9 +27,25 @@ pub fn keep(refusal: &Refusal, entry: &Entry, file: &Path) -> Option<String> {
     if said.leaf != entry.leaf() || !same_code {
         return None;
     }
+    let file = &free(file)?;
     // Without room for it the refusal is still what was answered.
     files::write(file, signed.to_string().as_bytes()).ok()?;
     Some(file.display().to_string())
+}
+
+/// Most refusals of one entry that are kept.
+const KEPT_MAX: u32 = 1_000;
+
+/// A name that no earlier refusal has: `x.refusal`, `x.refusal.2` and so on, since each of them
+/// may be the false one.
+fn free(file: &Path) -> Option<PathBuf> {
+    let numbered = |n: u32| {
+        let mut name = file.as_os_str().to_owned();
+        name.push(format!(".{n}"));
+        PathBuf::from(name)
+    };
+    let mut names = iter::once(file.to_owned()).chain((2..=KEPT_MAX).map(numbered));
+    names.find(|name| !name.exists())
 }
 
 /// Shows what a signed refusal says.
@@ -145,6 +164,18 @@ mod tests {
         }
         assert_eq!(explain(Some("invalid_moon")), "invalid_moon");
         assert_eq!(explain(None), "no code");
+    }
+
+    // SPEC [Z6]
+    #[test]
+    fn a_second_refusal_leaves_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x.refusal");
+        for name in ["x.refusal", "x.refusal.2", "x.refusal.3"] {
+            let free = free(&file).unwrap();
+            assert_eq!(free, dir.path().join(name));
+            std::fs::write(free, name).unwrap();
+        }
     }
 
     #[test]

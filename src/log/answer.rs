@@ -69,9 +69,10 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    /// The key of the log must not sign the tree that the entry would make.
+    /// The log holds no key for what the manifest in force, or this new one, would have it sign.
     pub(super) fn beyond_key() -> Self {
-        let detail = "the log's key signs no tree that large: try again later".to_owned();
+        let detail =
+            "the log holds no key that may sign behind this entry: try again later".to_owned();
         Self { code: UNAVAILABLE, detail, head: None, refusal: None, judged_at: None }
     }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use jejak_proofs::{
     evidence::{RefusalBody, SignedRefusal},
     note::SigningKey,
-    tally::{Election, Entry, Id, KeyRef},
+    tally::{Election, Entry, Id, KeyRef, Manifest},
 };
 
 use super::{
@@ -67,6 +67,13 @@ impl Refuser {
 
     fn keys(&self) -> &[(SigningKey, String)] {
         self.keys.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether what this manifest names may speak for the log: no key for refusals, or one that
+    /// is held here. The root keys alone could name one that signs against the log.
+    pub fn holds(&self, manifest: &Manifest) -> bool {
+        let named = manifest.refusal_key.as_deref();
+        named.is_none_or(|named| self.keys().iter().any(|(_, vkey)| vkey == named))
     }
 
     /// Takes this manifest for the one in force.

@@ -389,7 +389,12 @@ impl Sequencer {
             Body::Manifest(new) => new,
             _ => &self.ledger.election()?.manifest,
         };
-        if self.signers.may_sign(manifest, size) {
+        let may_sign = self.signers.may_sign(manifest, size);
+        let names_ours = match checked.entry().body() {
+            Body::Manifest(new) => log.refuser.holds(new),
+            _ => true,
+        };
+        if may_sign && names_ours {
             log.key_ended.store(false, Ordering::Release);
             return None;
         }
@@ -400,6 +405,14 @@ impl Sequencer {
             }
             // One that is refused says nothing about keys.
             self.ledger.check_manifest(checked).ok()?;
+        }
+        if may_sign {
+            tracing::error!(
+                log = log.origin,
+                "a manifest is not taken: this log does not hold the `refusal_key` that it names. \
+                 Next: put that key where the log's keys are, start again, and send it again"
+            );
+            return Some(Rejection::beyond_key());
         }
         if !log.key_ended.swap(true, Ordering::AcqRel) {
             tracing::error!(

@@ -12,9 +12,9 @@ use jejak_proofs::{
     merkle::{ENTRY_LEN_MAX, Hash, leaf_hash, sha256},
     note::{KeyKind, Policy, SigningKey},
     tally::{
-        Body, Contest, ContestRegister, FileRef, Freeze, FreezeReason, Id, KeyRef, LogKey, Mandate,
-        MandatedKey, Manifest, ManifestReason, Reason, Registers, Revocation, RevocationReason,
-        Role, Sexes, Tally, Unit, UnitCode, UnitRegister, Voters, Word,
+        Body, Contest, ContestRegister, Entry, FileRef, Freeze, FreezeReason, Id, KeyRef, LogKey,
+        Mandate, MandatedKey, Manifest, ManifestReason, Reason, Registers, Revocation,
+        RevocationReason, Role, Sexes, Tally, Unit, UnitCode, UnitRegister, Voters, Word,
     },
 };
 
@@ -350,6 +350,23 @@ impl Election {
             ..manifest(log_key.name(), log_key, root, &self.units, &self.contests)
         };
         Body::Manifest(Box::new(next)).sign(&[root]).into_bytes()
+    }
+
+    /// A second manifest that names a key for refusals.
+    pub fn naming(&self, refusal_key: &SigningKey) -> Vec<u8> {
+        let Body::Manifest(next) = Entry::parse(&self.rekeyed(vec![LogKey {
+            from: 0,
+            until: None,
+            vkey: self.log_key.verifier().to_string().into(),
+        }]))
+        .unwrap()
+        .body()
+        .clone() else {
+            panic!()
+        };
+        let vkey = refusal_key.verifier().to_string();
+        let next = Manifest { refusal_key: Some(vkey.into()), ..*next };
+        Body::Manifest(Box::new(next)).sign(&[&self.root]).into_bytes()
     }
 
     /// The official tally of a unit, in the round `regular`.

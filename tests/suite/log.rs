@@ -341,6 +341,30 @@ async fn a_key_signs_no_tree_outside_its_window() {
     Log::open(crashed.path(), new.clone(), &OPTIONS).unwrap().close().unwrap();
 }
 
+// SPEC [Z1]
+#[tokio::test]
+async fn the_root_keys_alone_name_no_key_for_refusals() {
+    let (directory, log) = log_of(4).await;
+    let theirs = key(&format!("{ORIGIN}/refusal"), "refusal");
+    let manifest = election().naming(&theirs);
+    let sent = std::slice::from_ref(&manifest);
+    let forged = [&manifest[..manifest.len() - 10], b"AAAAAAAA=\n"].concat();
+    assert_eq!(outcomes(&log, &[forged]).await, "bad_signature");
+    assert_eq!(outcomes(&log, sent).await, "unavailable");
+    // Whatever else comes is taken.
+    assert!(log.status().accepting);
+    assert_eq!(outcomes(&log, &[entry(4)]).await, "n4");
+    log.close().unwrap();
+    let keys = LogKeys {
+        note: vec![Arc::new(election().log_key.clone())],
+        timestamped: vec![],
+        refusals: vec![theirs],
+    };
+    let log = Log::open(directory.path(), keys, &OPTIONS).unwrap();
+    assert_eq!(outcomes(&log, sent).await, "n5");
+    log.close().unwrap();
+}
+
 // SPEC [C7] [C15]
 #[tokio::test]
 async fn while_windows_overlap_both_keys_sign() {

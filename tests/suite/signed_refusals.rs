@@ -235,9 +235,18 @@ fn submit_keeps_it_and_a_false_one_convicts() {
     let head = Some(RefusalHead { index: index as u64, ..head.into() });
     let extends = RefusalBody { leaf: leaf_hash(&next), head, ..kept.body().clone() };
     let python = python();
-    for (body, indexes, refused, rule) in
-        [(logged, vec![0, index], None, "D2"), (extends, vec![0], Some(&next[..]), "H2")]
-    {
+    // The head with another place in its chain, and the head of another chain.
+    let misplaced = RefusalHead { seq: 4, ..extends.head.unwrap() };
+    let misplaced = RefusalBody { head: Some(misplaced), ..kept.body().clone() };
+    let recount = Tally { round: "recount".parse().unwrap(), ..stage.first.clone() };
+    let recount = stage.sign(recount, &stage.officer);
+    let strange = RefusalBody { leaf: leaf_hash(&recount), ..extends.clone() };
+    for (body, indexes, refused, rule) in [
+        (logged, vec![0, index], None, "D2"),
+        (extends, vec![0], Some(&next[..]), "H2"),
+        (misplaced, vec![0, index], None, "H2"),
+        (strange, vec![0, index], Some(&recount[..]), "H2"),
+    ] {
         let stranger = SigningKey::from_seed(key.name(), KeyKind::Ed25519, [7; 32]).unwrap();
         let theirs = stage.evidence(&indexes, body.clone().sign(&stranger), refused).to_string();
         let file = stage.evidence(&indexes, body.sign(&key), refused).to_string();

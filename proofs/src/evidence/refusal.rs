@@ -91,7 +91,7 @@ pub enum RefusalError {
     /// The manifest names no key for refusals, or is not one.
     #[error("the first entry is no manifest that names a key for refusals")]
     NoKey,
-    /// It names another log, or another beginning, than the manifest.
+    /// It names another log, election or beginning than the manifest.
     #[error("it is of another log")]
     OtherLog,
     /// The manifest stands at or behind the size that it was judged at.
@@ -137,7 +137,7 @@ impl SignedRefusal {
             .and_then(|rest| rest.strip_prefix('\n'))
             .and_then(|rest| rest.strip_suffix('\n'))
             .ok_or(malformed)?;
-        // As in an entry: no field holds prose, so nothing ever needs an escape.
+        // The bytes of an entry's JSON: no field holds prose, so nothing ever needs an escape.
         if !json.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\') {
             return Err(malformed);
         }
@@ -252,6 +252,7 @@ pub(super) fn false_refusal(
         (None, [other]) => by_entry(body, other),
         (Some(entry), _) if of_keys => by_keys(body, entry, &shown),
         (Some(entry), []) => by_refused(body, rules, entry),
+        (Some(entry), [other]) if body.head.is_some() => by_chain(body, entry, other),
         _ => return Err(EvidenceError::Entries),
     };
     let lie = lie.ok_or(EvidenceError::NoBreach)?;
@@ -276,7 +277,7 @@ fn under_manifest<'a>(
     refusal.verify(&key)?;
     let body = refusal.body();
     let genesis = rules.genesis.unwrap_or_else(|| manifest.entry().leaf());
-    if *body.log != *origin || body.genesis != genesis {
+    if *body.log != *origin || body.genesis != genesis || body.election != rules.election {
         return Err(RefusalError::OtherLog);
     }
     if manifest.index() < body.size { Ok(rules) } else { Err(RefusalError::TooEarly) }
@@ -303,12 +304,25 @@ fn by_entry(body: &RefusalBody, other: &Placed) -> Option<Lie> {
         return Some(Lie::WentOn);
     }
     let named = body.head?;
-    // A head is a tally, of the place in its chain that the refusal says.
-    let of_chain = matches!(other.entry().body(), Body::Tally(tally) if tally.seq == named.seq);
-    let another = index == named.index && !(leaf == named.leaf && of_chain);
+    let is_it = leaf == named.leaf
+        && matches!(other.entry().body(), Body::Tally(tally) if tally.seq == named.seq);
+    let another = index == named.index && !is_it;
     let replaced = before
         && matches!(other.entry().body(), Body::Tally(tally) if tally.prev == Some(named.leaf));
     (another || replaced).then_some(Lie::Head)
+}
+
+/// What the named head itself says against it: that it is of another chain than the tally.
+fn by_chain(body: &RefusalBody, entry: &Entry, other: &Placed) -> Option<Lie> {
+    let named = body.head?;
+    if (other.index(), other.entry().leaf()) != (named.index, named.leaf) {
+        return None;
+    }
+    let (Body::Tally(tally), Body::Tally(head)) = (entry.body(), other.entry().body()) else {
+        return None;
+    };
+    let same = tally.contest == head.contest && tally.unit == head.unit;
+    (!same || tally.round != head.round).then_some(Lie::Head)
 }
 
 /// What the keys that entries before it brought say against it.

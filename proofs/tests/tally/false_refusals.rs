@@ -150,10 +150,13 @@ fn a_head_that_was_none_and_a_tally_that_extends() {
     case(head(2, leaf, 0), &third).lies(&[0, 3], false, Lie::Head);
     case(head(2, next, 1), &third).lies(&[0, 2], false, Lie::Head);
     case(head(5, next, 1), &third).lies(&[0], false, Lie::Head);
-    // The true head, but not its place in the chain; and what is no tally at all.
-    case(head(3, next, 7), &third).lies(&[0, 3], false, Lie::Head);
+    // What stands there is no tally, has another place in its chain, or is of another chain.
     let mandate = leaf_hash(&world.entries[1]);
-    case(head(1, mandate, 0), &third).lies(&[0, 1], false, Lie::Head);
+    case(head(1, mandate, 1), &third).lies(&[0, 1], false, Lie::Head);
+    case(head(3, next, 5), &third).lies(&[0, 3], false, Lie::Head);
+    let round = Tally { round: "recount".parse().unwrap(), ..revision(&first, leaf) };
+    case(head(3, next, 1), &by_kpps(&round)).lies(&[0, 3], true, Lie::Head);
+    case(head(3, next, 1), &by_kpps(&revision(&first, leaf))).innocent(&[0, 3], true);
     let again = by_kpps(&first);
     case(Refusal::Conflict { head: None }, &again).lies(&[0], true, Lie::Extends);
     case(head(3, next, 1), &again).innocent(&[0], true);
@@ -265,6 +268,8 @@ fn only_the_key_that_the_manifest_names_speaks_for_the_log() {
     assert_eq!(by(elsewhere, &ours, &[0, 2]), refused(RefusalError::OtherLog));
     let elsewhere = RefusalBody { genesis: hash(4), ..case.body() };
     assert_eq!(by(elsewhere, &ours, &[0, 2]), refused(RefusalError::OtherLog));
+    let elsewhere = RefusalBody { election: id("other"), ..case.body() };
+    assert_eq!(by(elsewhere, &ours, &[0, 2]), refused(RefusalError::OtherLog));
     let early = RefusalBody { size: 0, ..case.body() };
     assert_eq!(by(early, &ours, &[0, 2]), refused(RefusalError::TooEarly));
     let other = evidence(log, &[0], case.body().sign(&ours), Some(&world.entries[3]));
@@ -292,6 +297,9 @@ fn a_refusal_has_one_spelling() {
             &format!("\"head\":{{\"index\":1,\"leaf\":\"{}\",\"seq\":0}}", hash(1)),
         ),
         good.replace("\"duplicate\"", "\"Dup licate\""),
+        // Canonical JSON, but nothing for a terminal.
+        good.replace(&format!("\"log\":\"{ORIGIN}\""), "\"log\":\"a\\u001b[2J\""),
+        good.replace(&format!("\"log\":\"{ORIGIN}\""), "\"log\":\"\u{e9}\""),
         format!("{good}{line}\n"),
         good.trim_end().to_owned(),
         format!("{}{}", "x".repeat(5_000), good),
