@@ -76,12 +76,6 @@ impl Rejection {
         Self { code: UNAVAILABLE, detail, head: None, refusal: None, judged_at: None }
     }
 
-    pub(super) fn foreign_key() -> Self {
-        let detail = "the log does not have the manifest's key for refusals: try again later";
-        let detail = detail.to_owned();
-        Self { code: UNAVAILABLE, detail, head: None, refusal: None, judged_at: None }
-    }
-
     pub(super) fn batch_too_large() -> Self {
         let detail = "a batch has at most 1,000 entries and 4 MiB".to_owned();
         let code = Refusal::TooLarge.code();

@@ -86,11 +86,6 @@ impl Refuser {
         *self.named.write().unwrap_or_else(PoisonError::into_inner) = named;
     }
 
-    /// Whether this log has the key.
-    pub fn holds(&self, vkey: &str) -> bool {
-        self.keys().iter().any(|(_, held)| held == vkey)
-    }
-
     /// Whether there is a key that signs now.
     pub fn is_ready(&self) -> bool {
         self.named.read().unwrap_or_else(PoisonError::into_inner).is_some()

@@ -361,9 +361,6 @@ impl Sequencer {
         if let Some(rejection) = self.beyond_key(checked, size) {
             return Ok(Err(rejection));
         }
-        if let Some(rejection) = self.foreign_refusal_key(checked) {
-            return Ok(Err(rejection));
-        }
         let Outcome { flags, keys, .. } = match self.apply(checked)? {
             Ok(outcome) => outcome,
             Err(refusal) => {
@@ -424,24 +421,6 @@ impl Sequencer {
             );
         }
         Some(Rejection::beyond_key())
-    }
-
-    /// The answer to a manifest that names a key for refusals which is not here: whoever has it
-    /// could make this log a liar.
-    fn foreign_refusal_key(&mut self, checked: &CheckedEntry) -> Option<Rejection> {
-        let Body::Manifest(new) = checked.entry().body() else { return None };
-        let vkey = new.refusal_key.as_deref().filter(|vkey| !self.shared.refuser.holds(vkey))?;
-        if self.ledger.check_manifest(checked) == Err(REGISTERS) {
-            let _ = derived::provide_registers(&mut self.ledger, &self.shared.objects, new);
-        }
-        self.ledger.check_manifest(checked).ok()?;
-        tracing::error!(
-            log = self.shared.origin,
-            vkey,
-            "a manifest is not taken: this log does not have its `refusal_key`. Next: stop, put \
-             that key into keys/refusal-next, and start again"
-        );
-        Some(Rejection::foreign_key())
     }
 
     fn apply(&mut self, checked: &CheckedEntry) -> Result<Result<Outcome, Refusal>, Fatal> {

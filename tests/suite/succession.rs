@@ -42,7 +42,7 @@ fn write_manifest(dir: &Path, file: &str, registers: &Value) {
     fs::write(dir.join(file), manifest.to_string()).unwrap();
 }
 
-// SPEC [Z7]
+// SPEC [Z1]
 #[test]
 fn a_key_for_refusals_that_the_log_does_not_have_is_not_taken() {
     let dir = tempfile::tempdir().unwrap();
