@@ -19,6 +19,9 @@ pub use self::{
     wire::Framing,
 };
 
+/// The media type of what Prometheus scrapes.
+pub const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 /// Reads a number: decimal digits, no sign, no leading zero, at most `u64::MAX`.
 pub fn decimal(text: &str) -> Option<u64> {
     // `parse` alone accepts `+1` and `01`.

@@ -13,7 +13,10 @@ use axum::{
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
+use prometheus_client::{
+    metrics::{counter::Counter, gauge::Gauge},
+    registry::Registry,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -69,6 +72,15 @@ pub struct Connections {
     pub open: Gauge,
     /// Ended in an error.
     pub cut: Counter,
+}
+
+impl Connections {
+    /// Lets them be scraped.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("connections", "Open connections", self.open.clone());
+        let help = "Connections that ended in an error";
+        registry.register("connections_cut", help, self.cut.clone());
+    }
 }
 
 /// How serving ended.

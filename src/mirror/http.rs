@@ -18,7 +18,7 @@ use jejak_proofs::merkle::{HASH_LEN, Hash, TILE_WIDTH, TilePath};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::Semaphore, task::spawn_blocking};
 
-use super::{Mirror, follow::Followed, metrics};
+use super::{Mirror, follow::Followed};
 use crate::{
     audit::{Damaged, Replica},
     clock,
@@ -58,7 +58,7 @@ const SIZE: HeaderName = HeaderName::from_static("jejak-size");
 const TEXT: (HeaderName, &str) = (header::CONTENT_TYPE, "text/plain; charset=utf-8");
 const BYTES: (HeaderName, &str) = (header::CONTENT_TYPE, "application/octet-stream");
 const JSON: (HeaderName, &str) = (header::CONTENT_TYPE, "application/json");
-const METRICS: (HeaderName, &str) = (header::CONTENT_TYPE, metrics::MEDIA_TYPE);
+const METRICS: (HeaderName, &str) = (header::CONTENT_TYPE, http::METRICS_TYPE);
 /// Caching of what never changes under its name.
 const IMMUTABLE: (HeaderName, &str) =
     (header::CACHE_CONTROL, "public, max-age=31536000, immutable");

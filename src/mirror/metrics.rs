@@ -15,8 +15,6 @@ use prometheus_client::{
 use super::follow::Followed;
 use crate::http::Connections;
 
-pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Origin {
     origin: String,
@@ -50,9 +48,7 @@ impl Metrics {
         registry.register("files_fetched", help, written.clone());
         let help = "1 if the last look at the source changed nothing because of an error";
         registry.register("trouble", help, trouble.clone());
-        registry.register("connections", "Open connections", connections.open.clone());
-        let help = "Connections that ended in an error";
-        registry.register("connections_cut", help, connections.cut.clone());
+        connections.register(&mut registry);
         Self { registry, size, agreed, written, trouble, connections }
     }
 

@@ -25,7 +25,7 @@ use super::{
     problem::{Code, Problem},
 };
 use crate::{
-    http::Connections,
+    http::{Connections, METRICS_TYPE},
     log::{Log, Status},
 };
 
@@ -88,9 +88,7 @@ impl Metrics {
             "Refused requests and batch items, by code",
             refusals.clone(),
         );
-        registry.register("connections", "Open connections", connections.open.clone());
-        let cut = connections.cut.clone();
-        registry.register("connections_cut", "Connections that ended in an error", cut);
+        connections.register(&mut registry);
         registry.register_collector(Box::new(Logs(logs.to_vec())));
         Self { registry, latency, refusals, connections }
     }
@@ -112,10 +110,9 @@ impl Metrics {
 
 /// `GET /metrics`
 pub(super) async fn scrape(State(server): State<Arc<Server>>) -> Result<Response, Problem> {
-    const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let mut text = String::new();
     encode(&mut text, &server.metrics.registry).map_err(Problem::internal)?;
-    Ok(([(header::CONTENT_TYPE, TYPE)], text).into_response())
+    Ok(([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response())
 }
 
 /// Asks every log for its status when it is scraped, so nothing has to be kept in step.

@@ -15,7 +15,7 @@ use axum::{
 use jejak_proofs::merkle::Hash;
 use tokio::{net::TcpListener, sync::Semaphore, task::spawn_blocking};
 
-use super::{Answer, Witness, judge::Refusal, metrics};
+use super::{Answer, Witness, judge::Refusal};
 use crate::http::{
     self, Drained, Listening, OVERLOADED, Problem, Timers,
     body::{self, Accepts, BodyTimes},
@@ -156,7 +156,7 @@ async fn healthy(State(shared): State<Arc<Shared>>) -> Result<Response, Problem>
 /// `GET /metrics`
 async fn scrape(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
     let text = shared.witness.metrics.scrape().map_err(|_| INTERNAL)?;
-    Ok(([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response())
+    Ok(([(header::CONTENT_TYPE, http::METRICS_TYPE)], text).into_response())
 }
 
 async fn nothing() -> Problem {

@@ -12,8 +12,6 @@ use super::{
 };
 use crate::http::Connections;
 
-pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Outcome {
     outcome: &'static str,
@@ -43,9 +41,7 @@ impl Metrics {
         registry.register("answers", help, answers.clone());
         let help = "Log-signed heads that were refused and may convict, by kind";
         registry.register("suspicions", help, kept.clone());
-        registry.register("connections", "Open connections", connections.open.clone());
-        let help = "Connections that ended in an error";
-        registry.register("connections_cut", help, connections.cut.clone());
+        connections.register(&mut registry);
         Self { registry, answers, kept, connections }
     }
 
