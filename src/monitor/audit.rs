@@ -23,7 +23,7 @@ use jejak_proofs::{
 use rayon::prelude::*;
 
 use self::{
-    convict::{Case, Convict},
+    convict::{Case, Convict, Ended},
     meaning::Readings,
 };
 use super::{

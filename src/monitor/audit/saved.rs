@@ -9,7 +9,7 @@ use std::{
 use jejak_proofs::tally::{Body, ContestRegister, Entry, Ledger, Snapshot, UnitRegister};
 use serde::{Deserialize, Serialize};
 
-use super::{Auditor, Convict, Readings};
+use super::{Auditor, Convict, Ended, Readings};
 use crate::{
     monitor::{documents::Documents, memory::Memory, personal::Known},
     state::StateError,
@@ -20,16 +20,17 @@ const DOCUMENTS: &str = "documents";
 
 /// What is kept of a ledger, with the manifest in force: of one that is written nothing is copied.
 #[derive(Serialize, Deserialize)]
-struct Saved<S, M, R, C> {
+struct Saved<S, M, R, C, E> {
     snapshot: S,
     manifest: M,
     readings: R,
     /// What [`Known`] learned.
     codes: C,
+    ended: E,
 }
 
 /// The same as it is read.
-type Read = Saved<Snapshot, Vec<u8>, Readings, BTreeSet<String>>;
+type Read = Saved<Snapshot, Vec<u8>, Readings, BTreeSet<String>, Ended>;
 
 impl Auditor {
     /// The ledger as it was saved, or an empty one: what is missing is replayed.
@@ -59,7 +60,7 @@ impl Auditor {
         origin: &str,
         saved: Read,
     ) -> Result<Option<Self>, StateError> {
-        let Saved { snapshot, manifest, readings, codes } = saved;
+        let Saved { snapshot, manifest, readings, codes, ended } = saved;
         let fits = snapshot.origin() == origin && snapshot.size() <= memory.audited();
         let (Some(index), true) = (snapshot.manifest_index(), fits) else { return Ok(None) };
         let leaf = memory.leaves(index, 1)?.first().copied();
@@ -86,7 +87,7 @@ impl Auditor {
             documents,
             known: Known::new(origin, codes),
             searches: 0,
-            convict: Convict::default(),
+            convict: Convict::after(ended),
             old_bundles: VecDeque::new(),
         }))
     }
@@ -107,6 +108,7 @@ impl Auditor {
             manifest: &self.manifest,
             readings: &self.readings,
             codes: self.known.codes(),
+            ended: &self.convict.ended,
         };
         memory.save_derived(LEDGER, |file| {
             postcard::to_io(&saved, file).map(drop).map_err(io::Error::other)

@@ -12,7 +12,12 @@ use super::{
 /// The kinds and rules of what a run of a fresh monitor wrote about this log: one a critical
 /// finding that names a file, `None` for one that does not.
 fn written(log: &[Vec<u8>]) -> Vec<Option<(String, String)>> {
-    let (desk, fake) = (Desk::new(), Fake::serve(log));
+    written_by(&Desk::new(), log)
+}
+
+/// The same of a monitor that may have followed the log before.
+fn written_by(desk: &Desk, log: &[Vec<u8>]) -> Vec<Option<(String, String)>> {
+    let fake = Fake::serve(log);
     let run = desk.run(&fake, &[]);
     assert_eq!(run.exit, 19, "{:?} {}", run.lines, run.errors);
     let policy = Policy::parse(&std::fs::read_to_string(&desk.policy).unwrap()).unwrap();
@@ -66,6 +71,43 @@ fn what_convicts_offline_is_written_as_evidence() {
         let want = Some((kind.to_owned(), rule.to_owned()));
         assert_eq!(written(&log), [want], "{rule}");
     }
+}
+
+/// What was revoked, and that the log ended, is known to a monitor that was restarted since.
+#[test]
+fn what_came_before_a_restart_convicts_too() {
+    let clerk = Clerk::new();
+    let mut ended = honest(&clerk)[..400].to_vec();
+    ended.push(clerk.freeze());
+    let frozen = (ended.clone(), clerk.tally("official/ID", 470, (1, 1)), "F2");
+    let revoked = (honest(&clerk), clerk.tally("clerk/31", 300, (1, 1)), "M8");
+    for (mut log, more, rule) in [frozen, revoked] {
+        let desk = Desk::new();
+        assert_eq!(desk.run(&Fake::serve(&log), &[]).exit, 0);
+        log.push(more);
+        let want = Some(("broken_chain".to_owned(), rule.to_owned()));
+        assert_eq!(written_by(&desk, &log), [want]);
+    }
+}
+
+/// A log that does not serve what convicts it is asked once in a run, and is found all the same.
+#[test]
+fn what_is_withheld_keeps_no_finding_back() {
+    let clerk = Clerk::new();
+    let mut log = honest(&clerk);
+    let (desk, fake) = (Desk::new(), Fake::serve(&log));
+    assert_eq!(desk.run(&fake, &[]).exit, 0);
+    for number in [8, 9, 10] {
+        log.push(clerk.revision("official/ID", number, (9, 9), (&log[FIRST + 7], 1)));
+    }
+    fake.show(&log);
+    fake.remove("tile/entries/000");
+    fake.bundles_asked();
+    let run = desk.run(&fake, &[]);
+    assert_eq!((run.exit, run.findings("S2").len()), (19, 3), "{:?} {}", run.lines, run.errors);
+    assert!(run.findings("S2").iter().all(|finding| finding["evidence"] == Value::Null));
+    let asked = fake.bundles_asked();
+    assert_eq!(asked.iter().filter(|path| *path == "tile/entries/000").count(), 1, "{asked:?}");
 }
 
 #[test]
