@@ -9,7 +9,7 @@ use clap::Args;
 use jejak_proofs::{
     merkle::{ENTRY_LEN_MAX, Hash, leaf_hash},
     note::Policy,
-    tally::{Body, Entry, Id},
+    tally::{Body, Entry, Id, Manifest},
 };
 
 use super::{
@@ -87,7 +87,7 @@ impl Place {
             .get_patiently("entry/0", ENTRY_LEN_MAX as u64, self.patience)
             .map_err(unreachable)?
             .body;
-        let election = self.election_of(&entry)?;
+        let election = self.manifest_of(&entry)?.election;
         // A directory that cannot be written to only means that the log is asked again.
         let _ = files::write(&self.kept(), &entry);
         Ok(election)
@@ -96,7 +96,12 @@ impl Place {
     /// The election id without a network, out of an entry 0 beside the policy: `manifest.note`, as
     /// `jejak init` writes it, or the one that was fetched before. The pin says whether it is it.
     pub fn known_election(&self) -> Option<Id> {
-        let of = |file: &Path| self.election_of(&files::read(file).ok()?).ok();
+        self.known_manifest().map(|manifest| manifest.election)
+    }
+
+    /// The first manifest, as [`Place::known_election`] finds it.
+    pub fn known_manifest(&self) -> Option<Manifest> {
+        let of = |file: &Path| self.manifest_of(&files::read(file).ok()?).ok();
         of(&self.file.with_file_name("manifest.note")).or_else(|| of(&self.kept()))
     }
 
@@ -107,13 +112,13 @@ impl Place {
         PathBuf::from(name)
     }
 
-    fn election_of(&self, entry: &[u8]) -> Result<Id, Failure> {
+    fn manifest_of(&self, entry: &[u8]) -> Result<Manifest, Failure> {
         if leaf_hash(entry) != self.genesis {
             let message = "entry 0 of this log is not the genesis that the policy pins";
             return Err(Failure::new(Exit::Fork, message));
         }
         match Entry::parse(entry).map(|entry| entry.body().clone()) {
-            Ok(Body::Manifest(manifest)) => Ok(manifest.election.clone()),
+            Ok(Body::Manifest(manifest)) => Ok(*manifest),
             _ => Err(Failure::new(Exit::RulesBroken, "entry 0 of this log is not a manifest")),
         }
     }

@@ -7,6 +7,7 @@ use std::{
 
 use jejak_proofs::{
     evidence::SignedRefusal,
+    note::VerifierKey,
     tally::{Body, Entry, Field, ROOT_ROLE},
 };
 use serde_json::json;
@@ -15,6 +16,7 @@ use super::{
     exit::{Exit, Failure},
     files,
     output::Output,
+    place::Place,
 };
 use crate::{client::Refusal, server::problem};
 
@@ -48,26 +50,50 @@ fn free(file: &Path) -> Option<PathBuf> {
     names.find(|name| !name.exists())
 }
 
-/// Shows what a signed refusal says.
-pub fn show(path: &Path, bytes: &[u8], output: &Output) -> Result<Exit, Failure> {
+/// Shows what a signed refusal says, and demands that it is by the key which entry 0 names, where
+/// entry 0 is known.
+pub fn show(
+    path: &Path,
+    bytes: &[u8],
+    place: Option<&Place>,
+    output: &Output,
+) -> Result<Exit, Failure> {
     let refusal = SignedRefusal::parse(bytes)
         .map_err(|error| Failure::new(Exit::Failure, format!("{}: {error}", path.display())))?;
     let said = refusal.body();
+    let verified = place.is_some_and(|place| is_by_first_key(&refusal, place));
     output.result(
         || {
             format!(
-                "a refusal by {}: {} after {} entries, of {}\nWhether the log's key signed it \
-                 shows with the manifest that names the key: evidence against a false\none holds \
-                 both.",
+                "a refusal by {}: {} after {} entries, of {}",
                 said.log,
                 explain(Some(said.code.as_str())),
                 said.size,
                 said.leaf
             )
         },
-        &json!({"kind": "refusal", "said": said}),
+        &json!({"kind": "refusal", "said": said, "verified": verified}),
     );
-    Ok(Exit::Ok)
+    if verified {
+        return Ok(Exit::Ok);
+    }
+    let message = "not verified: it is not by the key for refusals that entry 0 of the policy's \
+                   log names, or entry 0 is not known here";
+    Err(Failure::new(Exit::Failure, message).next(
+        "pass -p POLICY, with manifest.note beside it; a later manifest may name another key, and \
+         evidence against a false refusal holds that manifest",
+    ))
+}
+
+/// Whether entry 0, where it lies beside the policy, names the key that signed.
+fn is_by_first_key(refusal: &SignedRefusal, place: &Place) -> bool {
+    let said = refusal.body();
+    let Some(manifest) = place.known_manifest() else { return false };
+    let key = manifest.refusal_key.as_deref().and_then(|vkey| VerifierKey::parse(vkey).ok());
+    *said.log == *place.origin
+        && said.genesis == place.genesis
+        && said.election == manifest.election
+        && key.is_some_and(|key| refusal.verify(&key).is_ok())
 }
 
 /// The sentence of SPEC.md, "Errors", for a code.

@@ -14,6 +14,7 @@ use super::{
     exit::{Exit, Failure},
     files::{self, PolicyArg, StrictArg},
     output::Output,
+    place::Place,
     recap, refusal,
 };
 use crate::client::SubmitError;
@@ -273,7 +274,10 @@ fn one(args: &VerifyArgs, file: &Read<'_>, output: &Output) -> Result<Exit, Fail
     match file.kind {
         Kind::Entry => one_entry(args, file, output),
         Kind::Evidence => evidence::verify(file.path, &file.bytes, &policy(args)?, output),
-        Kind::Refusal => refusal::show(file.path, &file.bytes, output),
+        Kind::Refusal => {
+            let place = args.policy.clone().map(|policy| Place::new(&PolicyArg { policy }, None));
+            refusal::show(file.path, &file.bytes, place.transpose()?.as_ref(), output)
+        }
         Kind::Policy => match Policy::parse_bytes(&file.bytes) {
             Ok(policy) => show_policy(&policy, &file.bytes, output),
             Err(error) => Err(file.failure(Exit::Config, error)),

@@ -201,6 +201,31 @@ fn what_is_refused_under_load_is_signed_truly_and_seldom() {
     }
 }
 
+// SPEC [Z7]
+#[test]
+fn a_refusal_is_verified_by_the_key_of_entry_0() {
+    let stage = Stage::new();
+    let dir = stage.dir.path();
+    let (_, signed) = stage.send(&stage.rival(151)).unwrap();
+    let signed = signed.unwrap();
+    fs::write(dir.join("x.refusal"), signed.to_string()).unwrap();
+    let verify = |file: &str| jejak(dir, &["--json", "verify", "-p", "log/policy", file]);
+    assert_eq!(verify("x.refusal").exit(0).json()["verified"], true);
+    let said = jejak(dir, &["verify", "x.refusal", "-p", "log/policy"]).exit(0).stdout;
+    assert!(said.starts_with("a refusal by log.example/2024: conflict: "), "{said}");
+    // By another key, of another beginning, or with nobody to ask: it is shown, and not believed.
+    let key = String::from_utf8(stage.file("log/keys/refusal")).unwrap();
+    let key = SigningKey::parse(key.trim_end()).unwrap();
+    let stranger = SigningKey::from_seed(key.name(), KeyKind::Ed25519, [7; 32]).unwrap();
+    let elsewhere = RefusalBody { genesis: stage.leaf, ..signed.body().clone() };
+    for forged in [signed.body().clone().sign(&stranger), elsewhere.sign(&key)] {
+        fs::write(dir.join("forged.refusal"), forged.to_string()).unwrap();
+        assert_eq!(verify("forged.refusal").exit(1).json()["verified"], false);
+    }
+    let bare = jejak(dir, &["verify", "x.refusal"]).exit(1);
+    assert!(bare.stderr.contains("not verified"), "{}", bare.stderr);
+}
+
 // SPEC [Z6]
 #[test]
 fn submit_keeps_it_and_a_false_one_convicts() {
@@ -215,8 +240,6 @@ fn submit_keeps_it_and_a_false_one_convicts() {
     let entry = stage.file("again.refused");
     assert_true(kept.body(), &entry, &stage.log().1);
     let head = ChainHead { index: 3, leaf: stage.leaf, seq: 0 };
-    let said = jejak(dir, &["verify", "again.refusal"]).exit(0).stdout;
-    assert!(said.starts_with("a refusal by log.example/2024: conflict: "), "{said}");
 
     // With the same key, of the very form that is logged; and of one that does extend the head.
     let key = String::from_utf8(stage.file("log/keys/refusal")).unwrap();
