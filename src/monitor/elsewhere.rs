@@ -174,12 +174,12 @@ impl<S: Source> Monitor<'_, S> {
                 kept.push(ahead);
                 continue;
             };
-            let (size, root) = (head.head().size, head.head().root);
-            let known = followed.iter().chain(all.iter().map(|(_, head)| head));
-            match known.map(|known| (known, known.head())).find(|(_, known)| known.size == size) {
+            let TreeHead { size, root } = head.head();
+            let mut known = followed.iter().chain(all.iter().map(|(_, head)| head));
+            match known.find(|known| known.head().size == size) {
                 // The empty tree is the beginning of every other.
                 None if size > 0 => all.push((ahead, head)),
-                Some((twin, known)) if known.root != root => {
+                Some(twin) if twin.head().root != root => {
                     let (evidence, name) = two_roots(twin, &head);
                     return Err(self.convict(&evidence, &name, asked.watch)?);
                 }
@@ -303,10 +303,10 @@ impl<S: Source> Monitor<'_, S> {
             complaints.push(Finding::of_log(Rule::Silent, detail));
         }
         // Without a followed head it is not known what the log serves.
-        let waiting = seen.ahead.iter().filter(|ahead| !ahead.fits);
-        let unserved = waiting.filter(|ahead| late(ahead.since, now, patience.unserved));
-        let unserved: Vec<_> = unserved.filter(|_| self.memory.followed().is_some()).collect();
-        for ahead in unserved {
+        let follows = self.memory.followed().is_some();
+        let unserved =
+            |ahead: &&Ahead| follows && !ahead.fits && late(ahead.since, now, patience.unserved);
+        for ahead in seen.ahead.iter().filter(unserved) {
             let parsed = UnverifiedCheckpoint::parse(ahead.note.as_bytes());
             let Ok(TreeHead { size, root }) = parsed.map(|head| head.claimed_head()) else {
                 continue;

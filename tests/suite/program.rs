@@ -136,6 +136,26 @@ impl Drop for Serving {
     }
 }
 
+/// An address that is free now, to come back to.
+pub fn free_address() -> String {
+    let bound = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    bound.local_addr().unwrap().to_string()
+}
+
+/// Every file below a directory, in order; none if it is not there.
+pub fn files_below(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => files.extend(files_below(&path)),
+            false => files.push(path),
+        }
+    }
+    files.sort();
+    files
+}
+
 /// The root of the project.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     io::Read as _,
-    net::TcpListener,
     path::Path,
     thread,
     time::Duration,
@@ -12,7 +11,7 @@ use std::{
 
 use flate2::read::MultiGzDecoder;
 
-use super::program::{Serving, jejak, real_data};
+use super::program::{Serving, free_address, jejak, real_data};
 
 /// A province of eight thousand stations.
 const PROVINCE: &str = "27";
@@ -49,12 +48,6 @@ fn broken_rules(results: &str) -> BTreeMap<&'static str, u64> {
         }
     }
     broken
-}
-
-/// An address that is free now, to come back to after a kill.
-fn free_address() -> String {
-    let bound = TcpListener::bind("127.0.0.1:0").unwrap();
-    bound.local_addr().unwrap().to_string()
 }
 
 #[test]

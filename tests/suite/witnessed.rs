@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     monitor::fake::copy_dir,
-    program::{Ended, Serving, jejak, root},
+    program::{Ended, Serving, files_below, free_address, jejak, root},
     python,
     witness::place::{send, try_send},
 };
@@ -28,12 +27,6 @@ pub struct Place {
     witness: String,
     log_at: String,
     witness_at: String,
-}
-
-/// An address that is free now.
-fn free_address() -> String {
-    let bound = TcpListener::bind("127.0.0.1:0").unwrap();
-    bound.local_addr().unwrap().to_string()
 }
 
 impl Place {
@@ -77,11 +70,15 @@ impl Place {
         jejak(&self.dir, &[arguments, &["-p", "log/policy"]].concat())
     }
 
-    /// Mandates `k`, and submits the form with it.
-    fn begin(&self) {
+    /// A served log with its witness, that has taken the form by the key `k`.
+    fn begun(dir: &Path) -> (Self, Serving, Serving) {
+        let place = Self::new(dir);
+        place.init("w").exit(0);
+        let (witness, log) = (place.witness(), place.serve("log"));
         let by = ["--by", "log/keys/root", "--role", "official", "--units", "ID", "--new", "k"];
-        self.jejak(&[&["mandate"][..], &by].concat()).exit(0);
-        self.jejak(&["submit", "--witnessed", "20s", "-k", "k", "form.json"]).exit(0);
+        place.jejak(&[&["mandate"][..], &by].concat()).exit(0);
+        place.jejak(&["submit", "--witnessed", "20s", "-k", "k", "form.json"]).exit(0);
+        (place, witness, log)
     }
 
     /// A form of another station.
@@ -103,16 +100,7 @@ impl Place {
 
     /// Every piece of evidence below a directory.
     fn evidence(&self, below: &str) -> Vec<String> {
-        fn files(dir: &Path, found: &mut Vec<PathBuf>) {
-            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-                match entry.path().is_dir() {
-                    true => files(&entry.path(), found),
-                    false => found.push(entry.path()),
-                }
-            }
-        }
-        let mut found = Vec::new();
-        files(&self.dir.join(below), &mut found);
+        let mut found = files_below(&self.dir.join(below));
         found.retain(|file| file.extension().is_some_and(|ending| ending == "evidence"));
         found.into_iter().map(|file| file.display().to_string()).collect()
     }
@@ -157,10 +145,7 @@ fn forget_witnesses(log: &Path) {
 #[test]
 fn a_second_server_with_the_same_key_is_convicted() {
     let dir = tempfile::tempdir().unwrap();
-    let place = Place::new(dir.path());
-    place.init("w").exit(0);
-    let (_witness, log) = (place.witness(), place.serve("log"));
-    place.begin();
+    let (place, _witness, log) = Place::begun(dir.path());
     assert_eq!(place.monitor("before", None).exit(0).json()["exit"], 0);
     log.terminate();
     copy_dir(&dir.path().join("log"), &dir.path().join("twin"));
@@ -198,10 +183,7 @@ fn a_second_server_with_the_same_key_is_convicted() {
 #[test]
 fn an_old_directory_and_a_copy_are_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let place = Place::new(dir.path());
-    place.init("w").exit(0);
-    let (_witness, log) = (place.witness(), place.serve("log"));
-    place.begin();
+    let (place, _witness, log) = Place::begun(dir.path());
     log.terminate();
     copy_dir(&dir.path().join("log"), &dir.path().join("old"));
     let log = place.serve("log");
@@ -226,10 +208,7 @@ fn an_old_directory_and_a_copy_are_refused() {
 #[test]
 fn witnesses_may_go_and_come_back() {
     let dir = tempfile::tempdir().unwrap();
-    let place = Place::new(dir.path());
-    place.init("w").exit(0);
-    let (witness, log) = (place.witness(), place.serve("log"));
-    place.begin();
+    let (place, witness, log) = Place::begun(dir.path());
     let policy = Policy::parse(&fs::read_to_string(dir.path().join("log/policy")).unwrap());
     let policy = policy.unwrap();
     let ready = format!("{}/readyz", log.url.trim_end_matches("/2024"));

@@ -1,9 +1,9 @@
 //! Witnesses to ask: ours as a process, and an independent one.
 
 use std::{
-    env, fs,
+    env,
     io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
@@ -18,7 +18,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::history::History;
-use crate::program::{Ended, Serving, jejak, skipped};
+use crate::program::{Ended, Serving, files_below, jejak, skipped};
 
 /// How long anything here may take.
 const TIME_MAX: Duration = Duration::from_secs(60);
@@ -182,19 +182,6 @@ impl Ours {
     pub fn kept(&self, kind: &str) -> Vec<PathBuf> {
         files_below(&self.dir.path().join("w/state").join(kind))
     }
-}
-
-fn files_below(dir: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(dir).into_iter().flatten() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => files.extend(files_below(&path)),
-            false => files.push(path),
-        }
-    }
-    files.sort();
-    files
 }
 
 impl Place for Ours {
